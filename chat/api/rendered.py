@@ -1,0 +1,30 @@
+"""Answers from one reading of the database, encoded once."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+
+from chat import rendering
+from chat.update import chat_read
+
+
+def json_answer(body: Any, *, status: int = 200) -> HttpResponse:
+    """`body` is of plain JSON values already; a second pass through a schema would only cost time."""
+    return HttpResponse(
+        json.dumps(body, ensure_ascii=False, separators=(",", ":")), status=status, content_type="application/json"
+    )
+
+
+def rendered_chat(chat_id: UUID) -> dict[str, Any]:
+    """A chat with what only a whole reading knows: usage, and pending calls."""
+    snapshot = chat_read(chat_id)
+    usage: dict[str, int] = {}
+    for message in snapshot.messages:
+        for name, count in (message["usage"] or {}).items():
+            usage[name] = usage.get(name, 0) + count
+    answer = rendering.chat(snapshot.chat, snapshot.state, usage=usage or None)
+    if answer["requires_action"] is not None:
+        answer["requires_action"]["calls"] = rendering.client_calls(snapshot.chat, snapshot.messages)
+    return answer

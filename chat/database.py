@@ -1,0 +1,45 @@
+"""Whole transactions from an event loop: a small, bounded pool of database threads.
+
+`await in_database(commit_step, fence, rows)` runs a synchronous function in one of the threads. Connections belong to
+the threads: usable ones are kept where `CONN_MAX_AGE` says so and returned to the pool otherwise; broken ones are
+dropped before the next call. The number of threads bounds the connections, whatever the number of chats.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from django.conf import settings
+from django.db import close_old_connections, connections
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class DatabaseThreads:
+    """Owns the threads; whoever creates it closes it."""
+
+    def __init__(self, threads: int, *, name: str) -> None:
+        self._count = threads
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """`function(*args, **kwargs)` in a database thread. Cancelling the caller does not stop the function."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: _with_connections(function, *args, **kwargs))
+
+    def close(self) -> None:
+        """Close every thread's connections and wait for the threads to end."""
+        for _ in range(self._count):
+            self._executor.submit(connections.close_all)
+        self._executor.shutdown(wait=True)
+
+
+def _with_connections(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    close_old_connections()
+    try:
+        return function(*args, **kwargs)
+    finally:
+        if "pool" in settings.DATABASES["default"].get("OPTIONS", {}):
+            connections.close_all()  # back to the pool: nobody holds a connection while waiting for a client

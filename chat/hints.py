@@ -1,0 +1,85 @@
+"""What others are told after a commit. The only file that knows the broker.
+
+A hint says that a chat changed; a wake-up asks some worker to look at a runnable chat. Both may be lost, repeated or
+late, and nothing depends on them but speed: streams poll, and a sweep finds what nobody works on. A dead Redis must
+not turn a committed change into an error, so a failure is logged once per outage and skipped for a moment.
+"""
+
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import redis
+import structlog
+from celery import current_app
+from django.conf import settings
+from kombu import Connection, pools
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from chat.channels import Hint, hint_channel
+from chat.execution import State
+
+logger = structlog.get_logger(__name__)
+
+PUBLISH_TIMEOUT = 0.5
+"""Seconds that one publication may take: somebody waits for the answer of the request it belongs to."""
+SKIP_AFTER_FAILURE = 1.0
+"""Seconds without another try after a failed one, so that an outage does not cost every request the time-out."""
+RUN_CHAT = "chatworker.run_chat"
+
+
+@cache
+def _redis() -> "redis.Redis[Any]":
+    return redis.Redis.from_url(
+        settings.CHATD_REDIS_URL,
+        socket_timeout=PUBLISH_TIMEOUT,
+        socket_connect_timeout=PUBLISH_TIMEOUT,
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+@cache
+def _producers() -> Any:
+    """Producers for wake-ups alone: short time-outs here, while a worker's blocking reads need long ones."""
+    options = dict(settings.CELERY_BROKER_TRANSPORT_OPTIONS)
+    options.update(socket_timeout=PUBLISH_TIMEOUT, socket_connect_timeout=PUBLISH_TIMEOUT)
+    return pools.producers[Connection(settings.CELERY_BROKER_URL, transport_options=options)]
+
+
+_skip_until = 0.0
+
+
+def publish_update(chat: Any, state: State) -> None:
+    """Tell streams and runners that `chat` (its row after the commit) changed."""
+    _best_effort("hint", lambda: _redis().publish(hint_channel(chat.id), Hint.of(chat).encode()))
+
+
+def publish_wake_up(chat_id: UUID) -> None:
+    """Ask for a worker; the message carries the id alone and is harmless to lose or repeat."""
+
+    def send() -> None:
+        with _producers().acquire(block=True, timeout=PUBLISH_TIMEOUT) as producer:
+            current_app.send_task(
+                RUN_CHAT, kwargs={"chat_id": str(chat_id)}, queue="chats", producer=producer, retry=False
+            )
+
+    _best_effort("wake-up", send)
+
+
+def waiting_wake_ups() -> int:
+    """How many wake-ups wait in the broker; a sweep does not add to a backlog."""
+    return int(_redis().llen("chats"))
+
+
+def _best_effort(what: str, send: Callable[[], object]) -> None:
+    global _skip_until
+    if time.monotonic() < _skip_until:
+        return
+    try:
+        send()
+    except Exception as error:  # whatever the broker does, the commit stands
+        _skip_until = time.monotonic() + SKIP_AFTER_FAILURE
+        logger.warning("hint.not_published", what=what, error=repr(error), next_try_after=SKIP_AFTER_FAILURE)

@@ -1,0 +1,80 @@
+"""The chat row: what it is about, its execution state, and its versions.
+
+Written by `chat_update` only (`chat/update.py`). `status`, `archived` and the queue together are the state
+(`chat/execution.py`); it is read off the row, never stored beside it.
+"""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from chat.models import triggers
+
+
+class Chat(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="chats")
+    parent = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="children",
+        help_text="The chat that started this one as a sub-agent.",
+    )  # fmt: skip
+    title = models.CharField(max_length=200, blank=True)
+    model = models.CharField(max_length=200, help_text="PROVIDER:NAME, as in the catalogue.")
+    system = models.TextField(blank=True, help_text="Instructions that precede the conversation.")
+    labels = models.JSONField(default=list, blank=True)
+    pin_order = models.IntegerField(default=0, help_text="0: not pinned.")
+    client_tools = models.JSONField(default=list, blank=True, help_text="Tools that the client executes.")
+
+    status = models.CharField(max_length=20)
+    archived = models.BooleanField(default=False)
+    worker_id = models.UUIDField(null=True)
+    runner_id = models.UUIDField(null=True)
+    snapshot_version = models.BigIntegerField(default=1)
+    history_version = models.BigIntegerField(default=1)
+    queue_version = models.BigIntegerField(default=0)
+    generation_attempt = models.IntegerField(default=0)
+    retry_state = models.JSONField(null=True)
+    retry_state_version = models.BigIntegerField(default=0)
+    requires_action_deadline_at = models.DateTimeField(null=True)
+    compaction_requested_at = models.DateTimeField(null=True)
+    last_error = models.JSONField(null=True)
+    snapshot_xid = models.BigIntegerField(default=0, editable=False)
+
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="chat_is_owned_by_worker_and_runner_or_by_nobody",
+                condition=Q(worker_id__isnull=True, runner_id__isnull=True)
+                | Q(worker_id__isnull=False, runner_id__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="chat_versions_do_not_pass_the_snapshot",
+                condition=Q(
+                    snapshot_version__gte=1,
+                    history_version__lte=F("snapshot_version"),
+                    queue_version__lte=F("snapshot_version"),
+                    retry_state_version__lte=F("snapshot_version"),
+                ),
+            ),
+            models.CheckConstraint(
+                name="chat_generation_attempt_is_not_negative", condition=Q(generation_attempt__gte=0)
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["owner", "-updated_at"], name="chat_of_owner_by_activity"),
+            models.Index(
+                fields=["updated_at"],
+                name="chat_with_work_to_do",
+                condition=Q(archived=False, status__in=["running", "interrupting"]),
+            ),
+        ]
+        triggers = [triggers.chat_versions, triggers.touch_updated_at]
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.title or 'untitled'})"

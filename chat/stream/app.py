@@ -1,0 +1,104 @@
+"""`GET /api/v1/chats/{id}/stream`: the SSE endpoint, as an ASGI application of its own.
+
+It stands before Django because a stream there would hold a thread, and a database connection, for as long as it is
+open. Here an idle stream holds neither. Everything else goes on to `otherwise`.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import UUID
+
+from chat import sse
+from chat.api.access import authenticate, owned_chat
+from chat.api.problems import problem_of
+from chat.errors import ChatRefusal
+from chat.stream.client import Client
+from chat.stream.hub import Hub
+from chat.timeline import NOTHING, decode_cursor
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PING_EVERY = 15.0
+_PATH = re.compile(r"^/api/v1/chats/([^/]+)/stream$")
+
+
+class StreamApplication:
+    """ASGI: streams here, everything else to `otherwise`. The hub lives as long as the server (lifespan)."""
+
+    def __init__(self, otherwise: Application) -> None:
+        self._otherwise = otherwise
+        self._hub: Hub | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http" and scope["method"] == "GET" and (match := _PATH.match(scope["path"])):
+            await self._stream(scope, match[1], receive, send)
+        else:
+            await self._otherwise(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with Hub() as self._hub:
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        self._hub = None
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _stream(self, scope: Scope, chat_id: str, receive: Receive, send: Send) -> None:
+        assert self._hub is not None, "the server does not support lifespan"
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+        try:
+            known_id = await self._hub.database.run(_allowed, headers, chat_id)
+        except ChatRefusal as refusal:
+            await _refuse(refusal, scope["path"], send)
+            return
+        cursor = headers.get("last-event-id") or query.get("cursor")
+        client = self._hub.watch(known_id, decode_cursor(cursor) if cursor else NOTHING)
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
+            async with asyncio.TaskGroup() as group:
+                gone = group.create_task(_until_disconnect(receive), name="stream-disconnect")
+                deliver = group.create_task(_deliver(client, send, until_idle=query.get("until") == "idle"))
+                gone.add_done_callback(lambda _: deliver.cancel())
+                deliver.add_done_callback(lambda _: gone.cancel())
+        finally:
+            self._hub.unwatch(client)
+
+
+def _allowed(headers: dict[str, str], chat_id: str) -> UUID:
+    user = authenticate(headers.get("authorization", ""), headers.get("cookie", ""))
+    return owned_chat(user, chat_id).pk
+
+
+async def _deliver(client: Client, send: Send, *, until_idle: bool) -> None:
+    """Everything that comes for the client, until it is dropped, or the chat is idle where that ends the stream."""
+    with contextlib.suppress(OSError):  # the client is gone: the server says so on the other side too
+        while True:
+            data = await client.take(within=PING_EVERY)
+            done = client.ended or (until_idle and client.rests)
+            if data or not done:
+                await send({"type": "http.response.body", "body": data or sse.PING, "more_body": True})
+            if done:
+                break
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _until_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _refuse(refusal: ChatRefusal, path: str, send: Send) -> None:
+    status, headers, body = problem_of(refusal, path)
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,85 @@
+"""The feeds of one process: a chat's feed begins with its first client and ends with its last."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import redis.asyncio
+import structlog
+from django.conf import settings
+
+from chat.database import DatabaseThreads
+from chat.episodes import EpisodeStore
+from chat.stream.client import Client
+from chat.stream.feed import Feed
+from chat.stream.listener import Listener
+from chat.timeline import View
+
+logger = structlog.get_logger(__name__)
+
+DATABASE_THREADS = 4
+"""Readings at a time in one process; each takes about a millisecond."""
+
+
+class Hub:
+    """`async with Hub() as hub: hub.watch(chat_id, view)`. Everything it starts ends with it."""
+
+    def __init__(self) -> None:
+        self._feeds: dict[UUID, Feed] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._redis: redis.asyncio.Redis[Any] = redis.asyncio.Redis.from_url(settings.CHATD_REDIS_URL)
+        self._store = EpisodeStore(self._redis)
+        self._listener = Listener(settings.CHATD_REDIS_URL, on_reconnect=self._read_again)
+        self.database = DatabaseThreads(DATABASE_THREADS, name="stream-db")
+
+    async def __aenter__(self) -> "Hub":
+        self._start(self._listener.run(), "stream-listener")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for feed in self._feeds.values():
+            for client in list(feed.clients):
+                client.end()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._redis.aclose()
+        await asyncio.to_thread(self.database.close)
+
+    def watch(self, chat_id: UUID, view: View) -> Client:
+        """A new client; it gets what `view` does not know, then whatever happens. Give it back with `unwatch`."""
+        client = Client(chat_id, view)
+        feed = self._feeds.get(chat_id)
+        if feed is None:
+            feed = self._feeds[chat_id] = Feed(
+                chat_id, listener=self._listener, store=self._store, database=self.database
+            )
+            feed.join(client)
+            self._start(self._run(feed), f"stream-feed-{chat_id}")
+        else:
+            feed.join(client)
+        return client
+
+    def unwatch(self, client: Client) -> None:
+        client.end()
+        if feed := self._feeds.get(client.chat_id):
+            feed.leave(client)
+
+    async def _run(self, feed: Feed) -> None:
+        try:
+            await feed.run()
+        except Exception:
+            # Its clients were ended and come back by cursor; the reason must not pass unseen.
+            logger.exception("stream.feed_failed", chat_id=str(feed.chat_id))
+        finally:
+            if self._feeds.get(feed.chat_id) is feed:
+                del self._feeds[feed.chat_id]
+
+    def _start(self, coroutine: Any, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _read_again(self) -> None:
+        for feed in self._feeds.values():
+            feed.read_again()

@@ -1,0 +1,13 @@
+"""Who runs chats: Celery's doors, one chat worker per process, its runners and their work.
+
+In the order data meets it:
+
+    tasks.py        Celery's doors                  bootstep.py   the chat worker inside a Celery worker
+    worker.py       one per process: the loop       acquisition.py, leases.py, sweep.py
+    manager.py      the runners of this process     runner.py     one chat: state in, work out
+    work/           step · generate · interrupt · abandon
+    plan.py         what the next step of a turn is (pure)
+    failure.py      error → kind, retryable, delay (pure)
+    models/         providers behind one protocol; only this folder knows pydantic-ai
+    schedule.py     the beat schedule               testing.py    for tests of this project and of yours
+"""

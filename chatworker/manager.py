@@ -1,0 +1,165 @@
+"""The runners of one process: begin, route, renew, let go.
+
+Keys are (chat, runner): after a takeover within the process two runners of one chat exist for a moment; both hear the
+hints, the old one sees another owner and leaves. All of it runs on the worker's event loop, so there is no lock to hold
+wrongly: what waits for a runner's end waits for its task.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from uuid import UUID, uuid4
+
+import structlog
+from django.db import DatabaseError
+
+from chat import transitions
+from chat.channels import Hint, hint_channel
+from chat.errors import ChatNotFound, StaleFence
+from chat.models import Chat
+from chat.stream.listener import Listener
+from chat.update import chat_update
+from chatworker.acquisition import acquire
+from chatworker.runner import Runner
+from chatworker.services import Services
+from chatworker.work.step import Done
+
+logger = structlog.get_logger(__name__)
+
+SHUTDOWN_DATABASE_TIMEOUT = 5.0
+"""Seconds for all database work of a shutdown; what is not handed over by then, the lease's end hands over."""
+
+Key = tuple[UUID, UUID]
+
+
+class RunnerManager:
+    def __init__(
+        self,
+        worker_id: UUID,
+        services: Services,
+        listener: Listener,
+        *,
+        lease_ttl: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.worker_id = worker_id
+        self._services = services
+        self._listener = listener
+        self._lease_ttl = lease_ttl
+        self._clock = clock
+        self._runners: dict[Key, Runner] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._renewed_at: dict[Key, float] = {}
+        self._accepting = True
+
+    @property
+    def running(self) -> list[Key]:
+        return list(self._runners)
+
+    async def run_chat(self, chat_id: UUID) -> None:
+        """Take the chat if nobody has it, and run it to its end. What a wake-up asks for; harmless to repeat."""
+        if not self._accepting:
+            return
+        runner_id = uuid4()
+        key = chat_id, runner_id
+        runner = Runner(chat_id, self.worker_id, runner_id, self._services, self)
+        # Subscribe first, then read: what changes in between arrives as a hint.
+        await self._listener.subscribe(hint_channel(chat_id), runner.on_message)
+        try:
+            acquired_at = self._clock()
+            step = await self._services.database.run(acquire, chat_id, self.worker_id, runner_id)
+            if step is None or isinstance(step, Done):
+                return
+            self._runners[key] = runner
+            self._renewed_at[key] = acquired_at
+            task = self._tasks[key] = asyncio.create_task(runner.run(step), name=f"runner-{chat_id}")
+            try:
+                await asyncio.wait({task})
+            finally:
+                task.cancel()
+            if not task.cancelled() and (error := task.exception()):
+                raise error
+        finally:
+            for registry in (self._runners, self._tasks, self._renewed_at):
+                registry.pop(key, None)  # type: ignore[attr-defined]
+            await self._listener.unsubscribe(hint_channel(chat_id), runner.on_message)
+
+    def request_cleanup(self, chat_id: UUID, runner_id: UUID) -> None:
+        """End a runner without waiting for it. Asking twice, or for an unknown one, is harmless."""
+        if task := self._tasks.get((chat_id, runner_id)):
+            task.cancel()
+
+    # --- leases --------------------------------------------------------------------------------------------------
+
+    def renewed(self, asked: Iterable[Key], kept: Iterable[Key], at: float) -> None:
+        """A heartbeat began `at` (monotonic) for the runners `asked`; those not `kept` have lost their lease."""
+        kept = set(kept)
+        for key in asked:
+            if key in kept and key in self._renewed_at:
+                self._renewed_at[key] = at
+            elif key in self._runners:
+                logger.warning("lease.lost", chat_id=str(key[0]), runner_id=str(key[1]))
+                self.request_cleanup(*key)
+
+    def stop_expired(self, *, margin: float) -> None:
+        """End runners whose lease may be over by our own clock, `margin` seconds early: others may begin then."""
+        limit = self._clock() - self._lease_ttl + margin
+        for key, renewed_at in list(self._renewed_at.items()):
+            if renewed_at <= limit:
+                logger.warning("lease.not_renewed_in_time", chat_id=str(key[0]), runner_id=str(key[1]))
+                self.request_cleanup(*key)
+
+    # --- sync ----------------------------------------------------------------------------------------------------
+
+    async def sync(self) -> None:
+        """Offer every runner its chat's row as it stands: repairs lost hints. No runner, no query."""
+        if not self._runners:
+            return
+        try:
+            hints = await self._services.database.run(_read_rows, {chat_id for chat_id, _ in self._runners})
+        except DatabaseError as error:
+            logger.warning("sync.failed", error=repr(error))
+            return
+        for (chat_id, runner_id), runner in list(self._runners.items()):
+            if hint := hints.get(chat_id):
+                runner.offer(hint)
+            else:
+                self.request_cleanup(chat_id, runner_id)
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    async def close(self, *, drain_timeout: float) -> None:
+        """Take nothing more; let what runs finish for `drain_timeout` seconds, then hand the rest over at once."""
+        self._accepting = False
+        if self._tasks and drain_timeout:
+            logger.info("worker.draining", chats=len(self._tasks), timeout=drain_timeout)
+            await asyncio.wait(list(self._tasks.values()), timeout=drain_timeout)
+        left = self.running
+        for task in (tasks := list(self._tasks.values())):
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=SHUTDOWN_DATABASE_TIMEOUT)
+        if left:
+            logger.info("worker.handing_over", chats=len(left))
+        try:
+            async with asyncio.timeout(SHUTDOWN_DATABASE_TIMEOUT):
+                for chat_id, runner_id in left:
+                    await self._services.database.run(partial(_hand_over, chat_id, self.worker_id, runner_id))
+        except (TimeoutError, DatabaseError) as error:
+            logger.warning("worker.hand_over_failed", error=repr(error))
+
+
+def _read_rows(chat_ids: set[UUID]) -> dict[UUID, Hint]:
+    return {chat.pk: Hint.of(chat) for chat in Chat.objects.filter(pk__in=chat_ids)}
+
+
+def _hand_over(chat_id: UUID, worker_id: UUID, runner_id: UUID) -> None:
+    """Nobody's chat again; the door wakes another worker, because the chat is runnable and unowned."""
+    try:
+        with chat_update(chat_id) as update:
+            if (update.chat.worker_id, update.chat.runner_id) != (worker_id, runner_id):
+                raise StaleFence
+            transitions.abandon(update)
+    except (StaleFence, ChatNotFound):
+        pass

@@ -1,0 +1,180 @@
+"""One chat, run by one owner: state in, work out.
+
+The runner follows hints about its chat. As long as they tell of the state it is working on, it works; when
+history, status or archived change it cancels the work and begins what the new state asks for; when somebody else owns
+the chat it leaves. A hint is only a reason to look: every commit is fenced, so a lost or late one costs time, never
+truth. While a commit of its own is under way it listens but waits, because that commit may be what the hint is about.
+
+Work never ends by accident. An unexpected error is logged and the step begun again, with growing delays, until it
+succeeds, the fence is stale, the chat is gone or the runner is cancelled: this is the one place that guarantees it.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+
+from chat.channels import Hint, decode_hint
+from chat.episodes import EpisodeId, EpisodeWriter
+from chat.errors import ChatNotFound, StaleFence
+from chat.execution import Status
+from chat.update import Fence, chat_update
+from chatworker.services import Services
+from chatworker.work.execute_tools import execute_tools
+from chatworker.work.generate import generate
+from chatworker.work.interrupt import interrupt
+from chatworker.work.step import Done, ExecuteTools, Generate, Interrupt, Step, Work, begin_step
+
+logger = structlog.get_logger(__name__)
+
+CHANNEL_SIZE = 64
+"""Hints that may wait. When it is full the newest is dropped: each carries a snapshot version, a later one always comes
+(the sync tick at the latest), and durable state is verified before every commit. 64 is more than a chat changes while
+one transaction of its own runs."""
+RETRY_FROM, RETRY_UP_TO = 0.1, 5.0
+"""Seconds before a step that failed unexpectedly is begun again, doubling."""
+
+
+class Effects(Protocol):
+    """What a runner asks of its surroundings; a spy in tests."""
+
+    def request_cleanup(self, chat_id: UUID, runner_id: UUID) -> None: ...
+
+
+class Runner:
+    def __init__(self, chat_id: UUID, worker_id: UUID, runner_id: UUID, services: Services, effects: Effects) -> None:
+        self.chat_id, self.worker_id, self.runner_id = chat_id, worker_id, runner_id
+        self._services = replace(services, observer=self)
+        self._commits_done = asyncio.Event()
+        self._commits_done.set()
+        self._effects = effects
+        self._hints: asyncio.Queue[Hint] = asyncio.Queue(CHANNEL_SIZE)
+        self._ran = False
+        self._watermark = 0
+        self._doing: tuple[int, str] = (0, "")
+        self._writer: EpisodeWriter | None = None
+        self._log = logger.bind(chat_id=str(chat_id), runner_id=str(runner_id))
+
+    # --- hints in ------------------------------------------------------------------------------------------------
+
+    def on_message(self, payload: bytes) -> None:
+        if (hint := decode_hint(payload)) is not None:
+            self.offer(hint)
+
+    def offer(self, hint: Hint) -> None:
+        """Never blocks; see `CHANNEL_SIZE` for what happens when it is full."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self._hints.put_nowait(hint)
+
+    # --- the loop ------------------------------------------------------------------------------------------------
+
+    async def run(self, first: Step) -> None:
+        """Work on the chat until it needs nobody, or belongs to somebody else. May be called once."""
+        if self._ran:
+            self._log.error("runner run called more than once")
+            self._effects.request_cleanup(self.chat_id, self.runner_id)
+            return
+        self._ran = True
+        step: Step | None = first
+        async with asyncio.TaskGroup() as group:
+            while step is not None and not isinstance(step, Done):
+                self._accept(step)
+                work = group.create_task(self._keep_working(step), name=f"work-{self.chat_id}")
+                step = await self._until_changed(work, group)
+
+    def _accept(self, step: Step) -> None:
+        self._watermark = max(self._watermark, step.snapshot_version)
+        if isinstance(step, Work):
+            self._doing = step.fence.history_version, step.fence.status
+
+    def commit_began(self) -> None:
+        self._commits_done.clear()
+
+    def commit_ended(self, result: object) -> None:
+        if isinstance(result, Step):
+            self._accept(result)
+        self._commits_done.set()
+
+    async def _until_changed(self, work: "asyncio.Task[Step | None]", group: asyncio.TaskGroup) -> Step | None:
+        """The step that follows: of the work itself, or of a hint that made the work pointless. None: leave."""
+        hinted: asyncio.Task[Hint] | None = None
+        try:
+            while True:
+                hinted = hinted or group.create_task(self._hints.get(), name=f"hints-{self.chat_id}")
+                await asyncio.wait({work, hinted}, return_when=asyncio.FIRST_COMPLETED)
+                if work.done():
+                    return None if work.cancelled() else work.result()
+                hint, hinted = hinted.result(), None
+                await self._commits_done.wait()
+                if hint.snapshot_version <= self._watermark:
+                    continue
+                self._watermark = hint.snapshot_version
+                if not self._is_mine(hint):
+                    self._log.info("runner.left", reason="another owner")
+                    work.cancel()
+                    return None
+                if (hint.history_version, hint.status) != self._doing or hint.archived:
+                    work.cancel()
+                    return await self._step_for(hint)
+        finally:
+            if hinted is not None:
+                hinted.cancel()
+
+    def _is_mine(self, hint: Hint) -> bool:
+        return hint.worker_id == str(self.worker_id) and hint.runner_id == str(self.runner_id)
+
+    async def _step_for(self, hint: Hint) -> Step | None:
+        """What a changed chat asks for. An interrupt needs no reading: the hint names the episode to close."""
+        fence = Fence(self.worker_id, self.runner_id, hint.history_version, hint.status)
+        if hint.status == Status.INTERRUPTING and not hint.archived:
+            episode = EpisodeId(self.chat_id, hint.history_version, hint.generation_attempt)
+            return Interrupt(self.chat_id, hint.snapshot_version, fence, [], episode)
+        return await self._look()
+
+    async def _look(self) -> Step | None:
+        """Begin what the chat's row asks for now; None if it is not ours any more."""
+        try:
+            return await self._services.commit(partial(self._begin), what="begin_step")
+        except (StaleFence, ChatNotFound):
+            return None
+
+    def _begin(self) -> Step:
+        with chat_update(self.chat_id) as update:
+            chat = update.chat
+            if (chat.worker_id, chat.runner_id) != (self.worker_id, self.runner_id):
+                raise StaleFence
+            return begin_step(update)
+
+    # --- the work ------------------------------------------------------------------------------------------------
+
+    async def _keep_working(self, step: Step) -> Step | None:
+        """The step after `step`, whatever happens on the way."""
+        delay = RETRY_FROM
+        while True:
+            try:
+                return await self._work(step)
+            except ChatNotFound:
+                return None
+            except StaleFence:
+                return await self._look()
+            except Exception:
+                self._log.exception("runner.step_failed", step=type(step).__name__, retry_after=delay)
+            await self._services.sleep(delay)
+            delay = min(delay * 2, RETRY_UP_TO)
+            following = await self._look()
+            if following is None or isinstance(following, Done):
+                return following
+            step = following
+
+    async def _work(self, step: Step) -> Step:
+        if isinstance(step, Generate):
+            self._writer = EpisodeWriter(self._services.episodes, step.episode)
+            return await generate(step, self._services, self._writer)
+        if isinstance(step, Interrupt):
+            return await interrupt(step, self._services, self._writer)
+        assert isinstance(step, ExecuteTools)
+        return await execute_tools(step, self._services)

@@ -1,0 +1,54 @@
+"""What the work on a chat needs from its process, gathered once and handed in."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import structlog
+from redis.exceptions import RedisError
+
+from chat.database import DatabaseThreads
+from chat.episodes import EpisodeId, EpisodeStore
+from chatworker.models.registry import ModelRegistry
+from chatworker.work.commit import commit
+
+R = TypeVar("R")
+logger = structlog.get_logger(__name__)
+
+
+class CommitObserver(Protocol):
+    """Whoever must know that a commit is under way: a hint may be of that very commit."""
+
+    def commit_began(self) -> None: ...
+
+    def commit_ended(self, result: object) -> None:
+        """`result`: what the transaction returned; None if it was refused or given up."""
+
+
+@dataclass(frozen=True)
+class Services:
+    database: DatabaseThreads
+    episodes: EpisodeStore
+    models: ModelRegistry
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    observer: "CommitObserver | None" = None
+
+    async def commit(self, transaction: Callable[[], R], *, what: str) -> R:
+        """One transaction of a runner; see `chatworker.work.commit`."""
+        result: R | None = None
+        if self.observer:
+            self.observer.commit_began()
+        try:
+            result = await commit(self.database, transaction, what=what)
+            return result
+        finally:
+            if self.observer:
+                self.observer.commit_ended(result)
+
+    async def episodes_closed(self, episode: EpisodeId) -> None:
+        """Close an episode whose step is committed; without Redis there is nothing to close."""
+        try:
+            await self.episodes.close(episode)
+        except (RedisError, OSError) as error:
+            logger.debug("episode.not_closed", episode=episode.key, error=repr(error))

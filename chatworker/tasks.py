@@ -1,0 +1,49 @@
+"""Celery's doors. Each is a wake-up: named, keyword arguments only, harmless to lose, repeat and reorder.
+
+`**_newer` lets an older worker survive the message of a newer release. No retries, no results: what matters is in
+Postgres, and a sweep finds it again.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from celery import current_app, shared_task
+
+CHATS_QUEUE, MAINTENANCE_QUEUE = "chats", "maintenance"
+
+
+@shared_task(name="chatworker.run_chat")
+def run_chat(*, chat_id: str, **_newer: Any) -> None:
+    """Run one chat until it needs nobody; its pool slot is taken for as long."""
+    from chatworker.bootstep import this_worker
+
+    if worker := this_worker():
+        worker.run_chat(UUID(chat_id))
+
+
+@shared_task(name="chatworker.heartbeat")
+def heartbeat(**_newer: Any) -> None:
+    """Tell every chat worker to renew its leases."""
+    current_app.control.broadcast("chatd_heartbeat")
+
+
+@shared_task(name="chatworker.sync_runners")
+def sync_runners(**_newer: Any) -> None:
+    """Tell every chat worker to compare its runners with the database."""
+    current_app.control.broadcast("chatd_sync")
+
+
+@shared_task(name="chatworker.acquire_waiting_chats")
+def acquire_waiting_chats(**_newer: Any) -> None:
+    """Wake workers for runnable chats that nobody works on."""
+    from chatworker.acquisition import wake_waiting_chats
+
+    wake_waiting_chats()
+
+
+@shared_task(name="chatworker.reap_stale_leases")
+def reap_stale_leases(**_newer: Any) -> None:
+    """Delete leases that nobody renews."""
+    from chatworker.leases import reap
+
+    reap()

@@ -1,0 +1,27 @@
+"""Answer the calls of the last assistant message, in their order, in one step.
+
+No tool is offered to a model yet, so every call is one that the model made up; it gets an error that says so, because
+history is well-formed only when every call has a result.
+"""
+
+from functools import partial
+
+from chat import content, transitions
+from chat.transitions import NewMessage
+from chat.update import chat_update
+from chatworker.services import Services
+from chatworker.work.step import ExecuteTools, Step, begin_step
+
+
+async def execute_tools(step: ExecuteTools, services: Services) -> Step:
+    return await services.commit(partial(_commit, step), what="commit_step")
+
+
+def _commit(step: ExecuteTools) -> Step:
+    results = [
+        NewMessage("tool", [content.tool_result(call, f"There is no tool {call['tool_name']!r}.", is_error=True)])
+        for call in step.calls
+    ]
+    with chat_update(step.chat_id, fence=step.fence) as update:
+        transitions.commit_step(update, results)
+        return begin_step(update, known=step.history)

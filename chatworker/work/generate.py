@@ -1,0 +1,100 @@
+"""Call the model, stream its parts into the episode, commit its answer; or record why there is none yet.
+
+Holds no lock and no connection while the model speaks. Cancelled by the runner when the chat moves on: what was
+streamed by then stays in the episode, for the interrupt to keep.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import structlog
+from django.conf import settings
+
+from chat import transitions
+from chat.episodes import EpisodeFull, EpisodeRefused, EpisodeWriter
+from chat.transitions import NewMessage
+from chat.update import chat_update
+from chatworker.failure import Failure, backoff, judge
+from chatworker.models.protocol import ModelAnswer, ModelError
+from chatworker.services import Services
+from chatworker.work.step import Generate, Step, begin_step
+
+logger = structlog.get_logger(__name__)
+
+
+async def generate(step: Generate, services: Services, writer: EpisodeWriter) -> Step:
+    """One attempt; returns the step that follows. Raises `StaleFence` where the chat moved on."""
+    try:
+        answer = await _stream(step, services, writer)
+    except ModelError as error:
+        return await _failed(step, services, judge(error))
+    await writer.flush()
+    following = await services.commit(partial(_commit_answer, step, answer), what="commit_step")
+    await services.episodes_closed(step.episode)
+    return following
+
+
+async def _stream(step: Generate, services: Services, writer: EpisodeWriter) -> ModelAnswer:
+    """The answer, its parts handed to the episode as they come."""
+    silence = settings.CHATD_STREAM_SILENCE_TIMEOUT
+    client = services.models.client(step.spec)
+    kind = "startup_timeout"
+    sender = asyncio.create_task(writer.send_in_background(), name=f"episode-{step.chat_id}")
+    try:
+        async with asyncio.timeout(silence) as deadline, client.stream(step.request) as stream:
+            async for delta in stream:
+                kind = "stream_silence_timeout"
+                deadline.reschedule(asyncio.get_running_loop().time() + silence)
+                try:
+                    writer.add(delta)
+                except EpisodeFull:
+                    logger.debug("episode.full", chat_id=str(step.chat_id))  # saved all the same, only not previewed
+                except EpisodeRefused:
+                    pass  # closed by whoever took over; the commit will be refused
+            return stream.answer()
+    except TimeoutError:
+        raise ModelError(f"Nothing came for {silence:g} s.", provider=step.spec.kind, kind=kind) from None
+    finally:
+        sender.cancel()
+        await asyncio.gather(sender, return_exceptions=True)
+
+
+def _commit_answer(step: Generate, answer: ModelAnswer) -> Step:
+    with chat_update(step.chat_id, fence=step.fence) as update:
+        if answer.parts:
+            message = NewMessage("assistant", answer.parts, model=step.spec.full_name, usage=answer.usage)
+            transitions.commit_step(update, [message])
+        else:
+            transitions.finish_turn(update)  # a model that has nothing to say has finished
+        return begin_step(update, known=step.history)
+
+
+async def _failed(step: Generate, services: Services, failure: Failure) -> Step:
+    """Wait and begin again, or end the turn with the error."""
+    log = logger.bind(chat_id=str(step.chat_id), attempt=step.attempt, kind=failure.kind)
+    if not failure.retryable or step.attempt >= settings.CHATD_MAX_GENERATION_RETRIES:
+        log.warning("generation.failed", error=failure.detail or failure.message)
+        return await services.commit(partial(_commit_error, step, failure), what="finish_error")
+    delay = max(backoff(step.attempt - 1), failure.retry_after)
+    log.info("generation.retried", error=failure.detail or failure.message, retry_after=delay)
+    await services.commit(partial(_record_retry, step, failure, delay), what="record_retry_state")
+    await services.sleep(delay)
+    return await services.commit(partial(_begin_again, step), what="record_generation_attempt")
+
+
+def _commit_error(step: Generate, failure: Failure) -> Step:
+    with chat_update(step.chat_id, fence=step.fence) as update:
+        transitions.finish_error(update, failure.last_error())
+        return begin_step(update, known=step.history)
+
+
+def _record_retry(step: Generate, failure: Failure, delay: float) -> None:
+    retrying_at = datetime.now(UTC) + timedelta(seconds=delay)
+    with chat_update(step.chat_id, fence=step.fence) as update:
+        transitions.record_retry_state(update, failure.retry_state(step.attempt, delay, retrying_at))
+
+
+def _begin_again(step: Generate) -> Step:
+    with chat_update(step.chat_id, fence=step.fence) as update:
+        return begin_step(update, known=step.history)

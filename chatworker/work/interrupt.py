@@ -1,0 +1,49 @@
+"""A stop: close the episode, keep exactly what it holds, and let the queue go on.
+
+Works for any worker, also for one that never saw the stream: the episode is in Redis. Where Redis has less than this
+process still remembers (it was emptied), the memory counts.
+"""
+
+from functools import partial
+from typing import Any
+
+import structlog
+from redis.exceptions import RedisError
+
+from chat import content, transitions
+from chat.episodes import EpisodeWriter
+from chat.transitions import NewMessage
+from chat.update import chat_update
+from chatworker.services import Services
+from chatworker.work.step import Interrupt, Step, begin_step
+
+logger = structlog.get_logger(__name__)
+
+
+async def interrupt(step: Interrupt, services: Services, writer: EpisodeWriter | None) -> Step:
+    """Commit the partial answer. Raises `StaleFence` where the chat moved on."""
+    parts: list[dict[str, Any]] = []
+    if step.episode.generation_attempt:
+        try:
+            await services.episodes.close(step.episode)
+            parts = [part for _, _, part in await services.episodes.parts(step.episode)]
+        except (RedisError, OSError) as error:
+            logger.warning("interrupt.without_redis", chat_id=str(step.chat_id), error=repr(error))
+        if writer is not None and writer.episode == step.episode and len(writer.streamed) > len(parts):
+            parts = writer.streamed
+    return await services.commit(partial(_commit, step, parts), what="finish_interruption")
+
+
+def _commit(step: Interrupt, parts: list[dict[str, Any]]) -> Step:
+    with chat_update(step.chat_id, fence=step.fence) as update:
+        messages = [_closing(call, content.INTERRUPTED_BY_USER) for call in update.outstanding_calls()]
+        partial_parts = content.merge_deltas(parts)
+        if partial_parts:
+            messages.append(NewMessage("assistant", partial_parts, model=update.chat.model, interrupted=True))
+            messages += [_closing(call, content.INTERRUPTED_CALL) for call in content.calls_in(partial_parts)]
+        transitions.finish_interruption(update, messages)
+        return begin_step(update)
+
+
+def _closing(call: dict[str, Any], reason: str) -> NewMessage:
+    return NewMessage("tool", [content.tool_result(call, reason, is_error=True, synthetic=True)])

@@ -1,0 +1,161 @@
+"""The chat worker: one per process. Owns the event loop on which all of its chats run, and everything they share.
+
+`run_chat` is called from Celery's pool threads and returns when the chat is done; one pool slot is one running chat.
+`worker_id` is new at each start, so that nothing of an earlier life can be mistaken for this one's.
+"""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import redis.asyncio
+import structlog
+import uvloop
+from django.conf import settings
+from django.db import DatabaseError
+
+from chat.database import DatabaseThreads
+from chat.episodes import EpisodeStore
+from chat.stream.listener import Listener
+from chatworker.acquisition import wake_waiting_chats
+from chatworker.leases import Heartbeat
+from chatworker.manager import RunnerManager
+from chatworker.models.registry import ModelRegistry
+from chatworker.services import Services
+
+logger = structlog.get_logger(__name__)
+
+DATABASE_THREADS = 8
+"""Transactions at a time, and so connections, of one worker process; each takes a few milliseconds."""
+SYNC_EVERY = 10.0
+SWEEP_EVERY = 5.0
+"""Seconds. Beat asks more often; this is for when beat or the maintenance worker are away."""
+LEASE_CHECK_EVERY = 0.5
+LEASE_MARGIN = 2.0
+"""Seconds before a lease can have expired at which its runner stops by this process's own clock."""
+START_TIMEOUT = 30.0
+
+
+class ChatWorker:
+    def __init__(self) -> None:
+        self.worker_id: UUID = uuid4()
+        self._thread = threading.Thread(target=self._run, name="chat-worker-loop", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._manager: RunnerManager | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._started = threading.Event()
+        self._stopping: asyncio.Event | None = None
+        self._drain_timeout = 0.0
+
+    # --- from other threads --------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the loop. Starting twice is an error and starts no second one."""
+        self._thread.start()
+        if not self._started.wait(START_TIMEOUT):
+            raise RuntimeError("the chat worker's loop did not start; its log says why")
+
+    def run_chat(self, chat_id: UUID) -> None:
+        """Run a chat to its end, in the calling thread's time. Nothing to do is fine."""
+        self._call(lambda manager: manager.run_chat(chat_id))
+
+    def heartbeat_now(self) -> None:
+        if self._heartbeat:
+            self._heartbeat.beat_now()
+
+    def sync_now(self) -> None:
+        if self._loop and self._manager:
+            asyncio.run_coroutine_threadsafe(self._manager.sync(), self._loop)
+
+    def running_chats(self) -> list[str]:
+        return [str(chat_id) for chat_id, _ in (self._manager.running if self._manager else ())]
+
+    def stop(self, *, drain_timeout: float) -> None:
+        """Take nothing more, drain, hand over, and end the loop; returns when everything has ended."""
+        self._drain_timeout = drain_timeout
+        if self._loop and self._stopping and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+
+    def _call(self, coroutine: Callable[[RunnerManager], Any]) -> None:
+        if self._loop is None or self._manager is None or not self._thread.is_alive():
+            return
+        asyncio.run_coroutine_threadsafe(coroutine(self._manager), self._loop).result()
+
+    # --- the loop ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._main())
+        except BaseException:
+            logger.critical("worker.loop_died", exc_info=True)
+            os.kill(os.getpid(), signal.SIGTERM)  # a process without its loop must not look alive
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        database = DatabaseThreads(DATABASE_THREADS, name="chat-worker-db")
+        client: redis.asyncio.Redis[Any] = redis.asyncio.Redis.from_url(settings.CHATD_REDIS_URL, socket_timeout=5)
+        models = ModelRegistry()
+        services = Services(database, EpisodeStore(client), models)
+        listener = Listener(settings.CHATD_REDIS_URL, on_reconnect=self.sync_now)
+        manager = self._manager = RunnerManager(self.worker_id, services, listener, lease_ttl=settings.CHATD_LEASE_TTL)
+        self._heartbeat = Heartbeat(
+            self.worker_id,
+            interval=settings.CHATD_HEARTBEAT_INTERVAL,
+            running=lambda: manager.running,
+            renewed=self._on_renewed,
+        )
+        self._heartbeat.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                loops = [
+                    group.create_task(listener.run(), name="listener"),
+                    group.create_task(self._watch_leases(manager), name="watch-leases"),
+                    group.create_task(_every(SYNC_EVERY, manager.sync), name="sync"),
+                    group.create_task(self._sweep(database), name="sweep"),
+                ]
+                logger.info("worker.started", worker_id=str(self.worker_id))
+                self._started.set()
+                await self._stopping.wait()
+                await manager.close(drain_timeout=self._drain_timeout)
+                for loop in loops:
+                    loop.cancel()
+        finally:
+            self._manager = None
+            await asyncio.to_thread(self._heartbeat.stop)
+            await models.aclose()
+            await client.aclose()
+            await asyncio.to_thread(database.close)
+            logger.info("worker.stopped", worker_id=str(self.worker_id))
+
+    def _on_renewed(self, asked: Any, kept: Any, began_at: float) -> None:
+        if self._loop and self._manager:
+            self._loop.call_soon_threadsafe(self._manager.renewed, asked, kept, began_at)
+
+    async def _watch_leases(self, manager: RunnerManager) -> None:
+        while True:
+            manager.stop_expired(margin=min(LEASE_MARGIN, settings.CHATD_LEASE_TTL / 4))
+            await asyncio.sleep(LEASE_CHECK_EVERY)
+
+    async def _sweep(self, database: DatabaseThreads) -> None:
+        """One pass at the start, then when others may not do it."""
+        grace = 0.0
+        while True:
+            try:
+                await database.run(wake_waiting_chats, grace=grace)
+                grace = SWEEP_EVERY
+            except (DatabaseError, redis.RedisError, OSError) as error:
+                logger.warning("sweep.failed", error=repr(error).strip())
+            await asyncio.sleep(SWEEP_EVERY)
+
+
+async def _every(seconds: float, action: Callable[[], Any]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await action()

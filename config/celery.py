@@ -1,0 +1,28 @@
+"""The Celery app: two queues (`chats`, `maintenance`), thread pools, and the chat worker as a bootstep."""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, worker_init
+from kombu import Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("chatd")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.task_queues = [Queue("chats"), Queue("maintenance")]
+app.autodiscover_tasks(["chatworker"])
+
+
+@setup_logging.connect
+def keep_our_logging(**_newer: object) -> None:
+    """Celery leaves the logging alone when somebody listens here; `config/logs.py` has set it up."""
+
+
+@worker_init.connect
+def add_chat_worker(sender: Any, **_newer: object) -> None:
+    """Imported only in a worker: the web process has no use for model clients."""
+    from chatworker.bootstep import ChatWorkerStep
+
+    app.steps["worker"].add(ChatWorkerStep)

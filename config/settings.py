@@ -1,0 +1,180 @@
+"""Django's settings, all from the environment; see docs/settings.md for each variable.
+
+With no `DATABASE_URL` and no `REDIS_URL`, real servers of our own run under `CHATD_DATA_DIR`
+(`config/embedded.py`); everything else is the same as in production.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import environ
+
+from config import embedded
+from config.environment import Environment, refuse
+from config.logs import logging_config
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment(BASE_DIR / ".env")
+
+# --- Where things are ------------------------------------------------------------------------------------------
+
+CHATD_DATA_DIR = (BASE_DIR / env.text("CHATD_DATA_DIR", ".data")).resolve()
+DATABASE_URL = env.url("DATABASE_URL", ("postgres", "postgresql"))
+REDIS_URL = env.url("REDIS_URL", ("redis", "rediss", "unix"))
+CHATD_EMBEDDED_POSTGRES = not DATABASE_URL
+CHATD_EMBEDDED_REDIS = not REDIS_URL
+_embedded = embedded.addresses(CHATD_DATA_DIR)
+CHATD_REDIS_URL = REDIS_URL or _embedded.redis_url
+
+# --- Security --------------------------------------------------------------------------------------------------
+
+DEBUG = env.flag("DEBUG", default=False)
+SECRET_KEY = env.text("SECRET_KEY")
+if not SECRET_KEY:
+    if DATABASE_URL and not DEBUG:
+        refuse("SECRET_KEY", "", "a long random text (a production database is configured by DATABASE_URL)")
+    # A laptop's key: stable across restarts, different on each machine and for each data directory.
+    SECRET_KEY = hashlib.sha256(f"chatd:{os.uname().nodename}:{CHATD_DATA_DIR}".encode()).hexdigest()
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", "testserver"])
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [])
+
+# --- Django ----------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "config",
+    "chat",
+    "chatworker",
+    "pgtrigger",
+    "django_celery_beat",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 8}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+STATIC_URL = "/static/"
+STATIC_ROOT = CHATD_DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = True  # the admin's files straight from the packages: nothing to collect
+WHITENOISE_AUTOREFRESH = DEBUG
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+LOGGING_CONFIG = None
+logging_config(debug=DEBUG)
+
+# --- Postgres --------------------------------------------------------------------------------------------------
+
+# A stopped process must not keep its row lock, and nobody waits for ever; see FAULTS in docs/architecture.md.
+_SESSION = {
+    "statement_timeout": "10s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "5s",
+    "client_connection_check_interval": "1s",
+}
+if DATABASE_URL:
+    _database = environ.Env.db_url_config(DATABASE_URL)
+    _database["ENGINE"] = "django.db.backends.postgresql"
+else:
+    _database = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "chatd",
+        "USER": "postgres",
+        "HOST": str(_embedded.postgres_socket_dir),
+    }
+_database.setdefault("OPTIONS", {}).update(
+    options=" ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+    application_name=env.text("CHATD_PROCESS", "chatd"),
+    connect_timeout=5,
+    keepalives=1,
+    keepalives_idle=10,
+    keepalives_interval=5,
+    keepalives_count=3,
+)
+if env.text("CHATD_PROCESS") == "web":
+    # The web process lends a connection per request, from a pool that idle streams never touch.
+    _database["OPTIONS"]["pool"] = {
+        "min_size": 2,
+        "max_size": env.integer("CHATD_WEB_CONNECTIONS", 10, least=1),
+        "timeout": 10,
+    }
+    _database["CONN_HEALTH_CHECKS"] = True
+else:
+    _database["CONN_MAX_AGE"] = None
+    _database["CONN_HEALTH_CHECKS"] = True
+DATABASES = {"default": _database}
+
+# --- Celery: tasks are wake-ups, acknowledged early, without results --------------------------------------------
+
+CELERY_BROKER_URL = CHATD_REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = False
+CELERY_TASK_DEFAULT_QUEUE = "chats"
+CELERY_TASK_ROUTES = {"chatworker.run_chat": {"queue": "chats"}, "chatworker.*": {"queue": "maintenance"}}
+CELERY_TASK_ACKS_LATE = False
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_DISABLE_PREFETCH = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"health_check_interval": 10}
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 1
+CELERY_TIMEZONE = "UTC"
+
+# --- Chatd -----------------------------------------------------------------------------------------------------
+
+CHATD_MAX_CHATS = env.integer("CHATD_MAX_CHATS", 64, least=1)
+CELERY_WORKER_CONCURRENCY = CHATD_MAX_CHATS
+CHATD_HEARTBEAT_INTERVAL = env.seconds("CHATD_HEARTBEAT_INTERVAL", 5, more_than=0)
+CHATD_LEASE_TTL = env.seconds("CHATD_LEASE_TTL", 20, more_than=0)
+CHATD_DRAIN_TIMEOUT = env.seconds("CHATD_DRAIN_TIMEOUT", 15)
+CHATD_MAX_GENERATION_RETRIES = env.integer("CHATD_MAX_GENERATION_RETRIES", 25, least=1)
+CHATD_STREAM_SILENCE_TIMEOUT = env.seconds("CHATD_STREAM_SILENCE_TIMEOUT", 120, more_than=0)
+CHATD_QUEUE_LIMIT = env.integer("CHATD_QUEUE_LIMIT", 20, least=1)
+CHATD_DEFAULT_MODEL = env.text("CHATD_DEFAULT_MODEL")
+CHATD_DEMO_MODEL_URL = env.url("CHATD_DEMO_MODEL_URL", ("http", "https")) or "http://127.0.0.1:8901/v1"
+OPENAI_API_KEY = env.text("OPENAI_API_KEY")
+OPENAI_BASE_URL = env.url("OPENAI_BASE_URL", ("http", "https"))
+ANTHROPIC_API_KEY = env.text("ANTHROPIC_API_KEY")
+GEMINI_API_KEY = env.text("GEMINI_API_KEY")
+
+if CHATD_LEASE_TTL < 3 * CHATD_HEARTBEAT_INTERVAL:
+    refuse(
+        "CHATD_LEASE_TTL",
+        f"{CHATD_LEASE_TTL:g}",
+        f"at least three heartbeats ({3 * CHATD_HEARTBEAT_INTERVAL:g} s): a lease must outlast a late one",
+    )

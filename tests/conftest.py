@@ -1,0 +1,35 @@
+"""What every test may use. Real Postgres and real Redis, as `config.embedded` or the environment provides them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def model(db: None) -> str:
+    """The name of the catalogue's only, and default, model; nobody answers at its address."""
+    from chat.catalogue import register_model
+
+    return register_model("demo:demo", base_url="http://127.0.0.1:9/v1", default=True).full_name
+
+
+@pytest.fixture
+def user(django_user_model: Any, model: str) -> Any:
+    return django_user_model.objects.create_user("ann", password="a password of hers")
+
+
+@pytest.fixture
+def other_user(django_user_model: Any) -> Any:
+    return django_user_model.objects.create_user("ben", password="a password of his")
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, Any]]]:
+    """What would be told to others: ("update", chat, state) and ("wake-up", chat_id), in order, told to nobody."""
+    from chat import hints
+
+    told: list[Any] = []
+    monkeypatch.setattr(hints, "publish_update", lambda chat, state: told.append(("update", chat.pk, str(state))))
+    monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: told.append(("wake-up", chat_id)))
+    yield told
