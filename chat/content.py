@@ -54,10 +54,10 @@ def user_parts(parts: Any) -> list[dict[str, Any]]:
         raise MessageInvalid(f"parts.{where}: {first['msg']}" if where else first["msg"]) from None
     if all(isinstance(part, TextPart) and not part.text.strip() for part in checked):
         raise MessageInvalid("The message is empty: send at least one part with text.")
-    for part in checked:
-        if isinstance(part, TextPart) and part.text != clean_text(part.text):
-            raise MessageInvalid("The text holds characters that cannot be stored (NUL or half a surrogate pair).")
-    return [part.model_dump() for part in checked]
+    plain = [part.model_dump() for part in checked]
+    if plain != clean(plain):
+        raise MessageInvalid("The text holds characters that cannot be stored (NUL or half a surrogate pair).")
+    return plain
 
 
 def clean_text(text: str) -> str:
@@ -120,6 +120,15 @@ def outstanding_calls(tail: Iterable[tuple[str, Sequence[dict[str, Any]]]]) -> l
     return calls
 
 
+_NAMED_BY = {
+    "tool_call": ("tool_call_id", "tool_name"),
+    "tool_result": ("tool_call_id", "tool_name"),
+    "source": ("url",),
+    "file": ("file_id",),
+}
+"""Parts that come whole, and what each must say."""
+
+
 def merge_deltas(deltas: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The parts that a sequence of streamed deltas amounts to, in the order in which they began.
 
@@ -137,7 +146,7 @@ def merge_deltas(deltas: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                 part["text"] += delta["text"]
         elif kind == "tool_call_delta":
             merged.setdefault(index, {"type": kind})
-        elif kind in ("tool_call", "tool_result", "source", "file"):
+        elif kind in _NAMED_BY and all(isinstance(delta.get(name), str) for name in _NAMED_BY[kind]):
             merged[index] = {key: value for key, value in delta.items() if key != "index"}
     return [
         part

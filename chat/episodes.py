@@ -14,7 +14,10 @@ model's path. The size is capped (`MAX_BYTES`), because Redis holds every runnin
 """
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -28,6 +31,7 @@ from chat.channels import EPISODE_KEPT, episode_key, part_channel
 logger = structlog.get_logger(__name__)
 
 MAX_BYTES = 1024 * 1024
+"""Of the JSON of `{seq, role, part}`, summed over an episode's parts."""
 COALESCE = 0.025
 
 
@@ -56,7 +60,7 @@ class EpisodeElsewhere(EpisodeRefused):
 
 
 class EpisodeFull(EpisodeRefused):
-    """The part would exceed the episode's size; it was not stored and took no seq."""
+    """The part would exceed the episode's size; it was not stored and took no seq. Nor is any later one taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ return 'ok'
 class EpisodeStore:
     """Episodes over one asyncio Redis client, which belongs to the caller."""
 
-    def __init__(self, client: "redis.asyncio.Redis[Any]") -> None:
+    def __init__(self, client: redis.asyncio.Redis) -> None:
         self._redis = client
         self._append = client.register_script(_APPEND)
         self._create = client.register_script(_CREATE)
@@ -163,7 +167,7 @@ class EpisodeStore:
 
     async def parts(self, episode: EpisodeId, *, after_seq: int = 0) -> list[tuple[int, str, dict[str, Any]]]:
         """(seq, role, part) of what is stored after `after_seq`; empty if the episode is unknown."""
-        entries = await self._redis.xrange(episode.key, min=f"{after_seq + 1}-0")
+        entries: Any = await self._redis.xrange(episode.key, min=f"{after_seq + 1}-0")
         return [
             (int(entry_id.split(b"-")[0]), fields[b"role"].decode(), json.loads(fields[b"part"]))
             for entry_id, fields in entries
@@ -174,49 +178,88 @@ class EpisodeStore:
 class EpisodeWriter:
     """The writing end of one episode, for as long as one model call streams.
 
-    `add` never waits: it buffers, and `send_in_background` sends. All parts stay in memory until the end, so that an
+    `add` never waits: it buffers, and the task inside `sending()` sends. All parts stay in memory until the end, so that an
     emptied Redis is written again. What was once handed to Redis is never changed, only appended to.
     """
 
     def __init__(
-        self, store: EpisodeStore, episode: EpisodeId, *, role: str = "assistant", coalesce: float = COALESCE
+        self,
+        store: EpisodeStore,
+        episode: EpisodeId,
+        *,
+        role: str = "assistant",
+        coalesce: float = COALESCE,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         self.episode = episode
+        self._max_bytes = max_bytes
         self._store = store
         self._role = role
         self._coalesce = coalesce
         self._parts: list[dict[str, Any]] = []
         self._handed = 0  # parts of a send that was begun, whatever became of it
+        self._streamed = 0
         self._sent = 0
         self._bytes = 0
+        self._full = False
         self._news = asyncio.Event()
+        self._finished = asyncio.Event()
         self._closed = False
 
     @property
     def streamed(self) -> list[dict[str, Any]]:
-        """The parts that were handed to Redis: what people saw, or would have seen with Redis there."""
-        return self._parts[: self._handed]
+        """What people saw, or would have seen had Redis been there."""
+        return self._parts[: self._streamed]
 
     def add(self, part: dict[str, Any]) -> None:
-        """Buffer one delta. Raises `EpisodeFull`, `EpisodeClosed`."""
+        """Buffer one delta. Raises `EpisodeFull`, `EpisodeClosed`.
+
+        An episode that was full once stays so: a preview that ends is better than one with a hole.
+        """
         if self._closed:
             raise EpisodeClosed()
-        size = len(json.dumps(part, ensure_ascii=False)) + 40
-        if self._bytes + size > MAX_BYTES:
+        continues = len(self._parts) > self._handed and _continues(self._parts[-1], part)
+        if continues:
+            size = _size(part["text"]) - len('""')
+        else:
+            size = _size({"seq": len(self._parts) + 1, "role": self._role, "part": part})
+        if self._full or self._bytes + size > self._max_bytes:
+            self._full = True
             raise EpisodeFull()
         self._bytes += size
-        if len(self._parts) > self._handed and _continues(self._parts[-1], part):
+        if continues:
             self._parts[-1] = {**self._parts[-1], "text": self._parts[-1]["text"] + part["text"]}
         else:
             self._parts.append(part)
         self._news.set()
 
-    async def send_in_background(self) -> None:
-        """Send what is added until cancelled: the first part at once, then every `coalesce` seconds."""
-        while True:
+    async def _send_until_finished(self) -> None:
+        """Send what is added: the first part at once, later ones every `coalesce` seconds, the rest at the end."""
+        while not self._finished.is_set() or self._sent < len(self._parts):
             await self._news.wait()
             await self.flush()
-            await asyncio.sleep(self._coalesce)
+            if self._finished.is_set():
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._coalesce):
+                    await self._finished.wait()
+
+    @asynccontextmanager
+    async def sending(self) -> AsyncIterator[None]:
+        """Parts are sent while inside. On a normal end all of them are; on an error or cancellation the rest never is.
+
+        The sender is told to end, not cancelled: a cancelled call of Redis leaves open whether it happened.
+        """
+        sender = asyncio.create_task(self._send_until_finished(), name=f"send-{self.episode.key}")
+        try:
+            yield
+        except BaseException:
+            self._closed = True
+            raise
+        finally:
+            self._finished.set()
+            self._news.set()
+            await asyncio.wait({sender})
 
     async def flush(self) -> None:
         """Send what is buffered. A Redis that is away is not an error: the parts go out when it is back."""
@@ -227,6 +270,7 @@ class EpisodeWriter:
                 await self._send(until)
         except (RedisError, OSError) as error:
             logger.debug("episode.not_sent", episode=self.episode.key, error=repr(error))
+            self._streamed = until
             self._news.set()
 
     async def _send(self, until: int) -> None:
@@ -235,12 +279,18 @@ class EpisodeWriter:
                 self.episode, self._sent, self._role, self._parts[self._sent : until], create=self._sent == 0
             )
             self._sent = until
+            self._streamed = max(self._streamed, until)
         except EpisodeNotFound:
             self._sent = 0
         except EpisodeElsewhere as elsewhere:
             self._sent = min(elsewhere.ends_with, until)
+            self._streamed = max(self._streamed, self._sent)
         except EpisodeClosed:
             self._closed = True  # somebody took over: what comes now was never streamed
+
+
+def _size(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _continues(last: dict[str, Any], part: dict[str, Any]) -> bool:

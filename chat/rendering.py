@@ -87,9 +87,10 @@ def status(row: Any, state: str) -> dict[str, Any]:
 
 
 def client_calls(row: Any, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The outstanding calls that the client must answer; `messages`: rows in order, at least from the last answer."""
+    """The outstanding calls that the client must answer; `messages`: rows, at least from the last answer on."""
     names = {tool["name"] for tool in row.client_tools}
-    tail = [(message["role"], message["parts"]) for message in messages if not message.get("deleted")]
+    in_order = sorted(messages, key=lambda message: message["id"])
+    tail = [(message["role"], message["parts"]) for message in in_order if not message.get("deleted")]
     return [
         {key: call.get(key) for key in ("tool_call_id", "tool_name", "args")}
         for call in outstanding_calls(tail)

@@ -32,7 +32,7 @@ class _Table:
         self.model = model
         self.name = model._meta.db_table
         self.names = [field.attname for field in fields]
-        self.columns = ", ".join(field.column for field in fields)
+        self.columns = ", ".join(str(field.column) for field in fields)
         self._json = [i for i, field in enumerate(fields) if isinstance(field, models.JSONField)]
         self.json_names = {fields[i].attname for i in self._json}
 
@@ -108,9 +108,27 @@ def insert_chat(chat: Chat) -> None:
 
 
 def save_chat(chat: Chat, changed: Sequence[str]) -> bool:
-    """Write the changed columns of a locked chat; True if the owner's lease is fresh."""
+    """Write the changed columns of a locked chat; True if the owner's lease is fresh.
+
+    The triggers reset the attempt with the history version, and the retry state with the attempt. An attempt of a
+    history that begins in this very update, and a retry state of such an attempt, therefore follow in a statement of
+    their own.
+    """
     require_transaction()
-    assignments = ", ".join(f"{name} = %s" for name in changed)
+    new_history = "history_version" in changed
+    later = []
+    if new_history and chat.generation_attempt:
+        later.append("generation_attempt")
+    if chat.retry_state is not None and (new_history or "generation_attempt" in changed):
+        later.append("retry_state")
+    lease_is_fresh = _update_chat(chat, [name for name in changed if name not in later])
+    for name in later:
+        lease_is_fresh = _update_chat(chat, [name])
+    return lease_is_fresh
+
+
+def _update_chat(chat: Chat, names: Sequence[str]) -> bool:
+    assignments = ", ".join(f"{name} = %s" for name in names)
     with connection.cursor() as cursor:
         cursor.execute(
             f"""UPDATE {CHAT.name} SET {assignments} WHERE id = %s
@@ -118,7 +136,7 @@ def save_chat(chat: Chat, changed: Sequence[str]) -> bool:
                     SELECT FROM {RunnerLease._meta.db_table} lease
                     WHERE lease.chat_id = {CHAT.name}.id AND lease.runner_id = {CHAT.name}.runner_id
                     AND lease.heartbeat_at > now() - %s * interval '1 second')""",
-            [*(CHAT.parameter(name, getattr(chat, name)) for name in changed), chat.pk, settings.CHATD_LEASE_TTL],
+            [*(CHAT.parameter(name, getattr(chat, name)) for name in names), chat.pk, settings.CHATD_LEASE_TTL],
         )
         chat.updated_at, chat.retry_state_version, lease_is_fresh = cursor.fetchone()
     return bool(lease_is_fresh)
@@ -158,23 +176,24 @@ def delete_queued(ids: Sequence[int]) -> None:
 
 
 def insert_lease(chat_id: UUID, worker_id: UUID, runner_id: UUID) -> None:
-    """The lease of a new owner; those of earlier owners of the chat go with the same statement."""
+    """A fresh lease of the chat's owner; those of earlier owners of the chat go with the same statement."""
     require_transaction()
     lease = RunnerLease._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(
             f"""WITH gone AS (DELETE FROM {lease} WHERE chat_id = %s AND runner_id <> %s)
-                INSERT INTO {lease} (chat_id, worker_id, runner_id) VALUES (%s, %s, %s)""",
+                INSERT INTO {lease} (chat_id, worker_id, runner_id) VALUES (%s, %s, %s)
+                ON CONFLICT (chat_id, runner_id) DO UPDATE
+                SET worker_id = excluded.worker_id, acquired_at = now(), heartbeat_at = now()""",
             [chat_id, runner_id, chat_id, worker_id, runner_id],
         )
 
 
-def delete_lease(chat_id: UUID, runner_id: UUID) -> None:
+def delete_leases(chat_id: UUID) -> None:
+    """The chat belongs to nobody: none of its leases stays, also none of an owner before the last."""
     require_transaction()
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"DELETE FROM {RunnerLease._meta.db_table} WHERE chat_id = %s AND runner_id = %s", [chat_id, runner_id]
-        )
+        cursor.execute(f"DELETE FROM {RunnerLease._meta.db_table} WHERE chat_id = %s", [chat_id])
 
 
 def lease_is_fresh(chat_id: UUID, runner_id: UUID) -> bool:

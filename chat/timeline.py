@@ -39,7 +39,8 @@ class View:
     """What a client knows of one chat; the defaults: nothing at all.
 
     `revision`, `message_id`: the last message it got, in the order (revision, id). `reset_at`: it knows of deletions
-    up to this snapshot. `queue_version`; `state` of its last `status`; `error` and `action`: marks of the error and
+    up to this snapshot. `queue_version`; `state` of its last `status`, told at history version
+    `status_at`; `error` and `action`: marks of the error and
     the pending calls it was shown, 0 for none; `retry`: retry_state_version. `history_version`, `attempt`, `seq`: the
     episode whose parts it gets, and the last of them.
     """
@@ -55,6 +56,7 @@ class View:
     history_version: int = 0
     attempt: int = 0
     seq: int = 0
+    status_at: int = 0
 
     @property
     def episode(self) -> tuple[int, int]:
@@ -62,8 +64,8 @@ class View:
 
 
 NOTHING = View()
-LOST = View(reset_at=-1)
-"""The view of a client whose cursor means nothing to us: it is told to forget everything first."""
+LOST = View(reset_at=-1, queue_version=-1, seq=1)
+"""The view of a client whose cursor means nothing to us: whatever it shows, it is told to forget first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,14 @@ def decode_cursor(cursor: str) -> View:
     """The view that a cursor stands for; `LOST` for what we never issued."""
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if not isinstance(values, list) or len(values) != len(astuple(NOTHING)):
+            return LOST
         view = View(*values)
         kinds = all(
             type(value) is type(default) for value, default in zip(astuple(view), astuple(NOTHING), strict=True)
         )
         in_range = all(-1 <= value < 2**63 for value in astuple(view) if isinstance(value, int))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return LOST
     return view if kinds and in_range else LOST
 
@@ -104,14 +108,29 @@ def forgets_messages(view: View, snapshot: Snapshot) -> bool:
     """Whether the client must drop its messages and get all of them: one that it may have is deleted, or it is lost."""
     known_until = max(view.revision, view.reset_at)
     return view.reset_at < 0 or (
-        view.revision > 0 and any(row["deleted"] and row["revision"] > known_until for row in snapshot.messages)
+        view.revision > 0
+        and any(
+            row["deleted"] and row["visibility"] != "model" and row["revision"] > known_until
+            for row in snapshot.messages
+        )
+    )
+
+
+def needs_all_messages(view: View, snapshot: Snapshot) -> bool:
+    """Whether those from the view's revision on are not enough: it starts anew, or open calls are told, which may be
+    older than what the client has.
+    """
+    return (
+        not is_of_this_past(view, snapshot)
+        or forgets_messages(view, snapshot)
+        or _action_mark(snapshot.chat) not in (0, view.action)
     )
 
 
 def events_between(view: View, snapshot: Snapshot) -> tuple[list[Event], View]:
     """What brings a client with `view` to `snapshot`, in the contract's order, and its view afterwards.
 
-    Where `forgets_messages` says so, `snapshot` must hold all messages.
+    Where `needs_all_messages` says so, `snapshot` must hold all messages.
     """
     events: list[Event] = []
     known = view
@@ -145,14 +164,16 @@ def _messages(view: View, snapshot: Snapshot) -> _Step:
     for row in sorted(snapshot.messages, key=lambda row: (row["revision"], row["id"])):
         place = row["revision"], row["id"]
         if place > (view.revision, view.message_id) and not row["deleted"] and row["visibility"] != "model":
-            view = replace(view, revision=row["revision"], message_id=row["id"])
+            # A client that has nothing yet gets nothing that is deleted by now.
+            reset_at = view.reset_at if view.revision else snapshot.chat.snapshot_version
+            view = replace(view, revision=row["revision"], message_id=row["id"], reset_at=reset_at)
             yield "message", {"message": rendering.message(row)}, view
 
 
 def _queue(view: View, snapshot: Snapshot) -> _Step:
     version = snapshot.chat.queue_version
     if version != view.queue_version:
-        first_and_empty = not snapshot.queue and view.state == ""
+        first_and_empty = not snapshot.queue and view.queue_version == 0
         view = replace(view, queue_version=version)
         queue = [rendering.queued_message(row) for row in snapshot.queue]
         yield "" if first_and_empty else "queue_update", {"queue_version": version, "queue": queue}, view
@@ -160,9 +181,12 @@ def _queue(view: View, snapshot: Snapshot) -> _Step:
 
 def _status(view: View, snapshot: Snapshot) -> _Step:
     state = str(snapshot.state)
-    if state != view.state:
+    history_version = snapshot.chat.history_version
+    # Also where only the history moved on: a whole turn may lie between two readings, and who waits for its end
+    # must hear "waiting" again.
+    if (state, history_version) != (view.state, view.status_at):
         gone_error = 0 if snapshot.chat.last_error is None else view.error
-        view = replace(view, state=state, error=gone_error)
+        view = replace(view, state=state, status_at=history_version, error=gone_error)
         yield "status", rendering.status(snapshot.chat, state), view
 
 
@@ -176,7 +200,7 @@ def _error(view: View, snapshot: Snapshot) -> _Step:
 
 def _action(view: View, snapshot: Snapshot) -> _Step:
     chat = snapshot.chat
-    mark = chat.history_version if chat.status == "requires_action" else 0
+    mark = _action_mark(chat)
     if mark != view.action:
         view = replace(view, action=mark)
         data = {
@@ -184,6 +208,10 @@ def _action(view: View, snapshot: Snapshot) -> _Step:
             "calls": rendering.client_calls(chat, snapshot.messages),
         }
         yield "action_required" if mark else "", data, view
+
+
+def _action_mark(chat: Any) -> int:
+    return int(chat.history_version) if chat.status == "requires_action" else 0
 
 
 def _retry(view: View, snapshot: Snapshot) -> _Step:

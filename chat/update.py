@@ -66,13 +66,14 @@ class ChatUpdate:
         self.did: list[Transition] = []
         self._is_new = is_new
         self._before = {} if is_new else {field.attname: getattr(chat, field.attname) for field in _CHAT_FIELDS}
-        self._departed = State.N if is_new else self.state
+        self._departed = self._arrived = State.N if is_new else self.state
+        self._torn = False
         self._new_messages: list[ChatMessage] = []
         self._new_queued: list[QueuedMessage] = []
         self._gone_queued: list[int] = []
         self._tail: list[tuple[str, Any]] | None = [] if is_new else None
         self._new_lease = False
-        self._freed: list[UUID] = []
+        self._freed = False
         if not is_new:
             chat.snapshot_version += 1
 
@@ -88,9 +89,14 @@ class ChatUpdate:
         if not allowed:
             refusal = InvalidState if departure is State.INVALID else TransitionNotAllowed
             raise refusal(transition, departure)
-        yield departure
-        if self.state not in allowed:
-            raise BrokenInvariant(f"{transition} led from {departure} to {self.state}, the table says {allowed}")
+        try:
+            yield departure
+            if self.state not in allowed:
+                raise BrokenInvariant(f"{transition} led from {departure} to {self.state}, the table says {allowed}")
+        except BaseException:
+            self._torn = True
+            raise
+        self._arrived = self.state
         self.did.append(transition)
 
     @property
@@ -168,19 +174,24 @@ class ChatUpdate:
 
     def set_owner(self, worker_id: UUID, runner_id: UUID) -> None:
         self.chat.worker_id, self.chat.runner_id = worker_id, runner_id
-        self._new_lease = True
+        self._new_lease, self._freed = True, False
 
     def clear_owner(self) -> None:
-        if self.chat.runner_id is not None:
-            self._freed.append(self.chat.runner_id)
         self.chat.worker_id = self.chat.runner_id = None
-        self._new_lease = False
+        self._new_lease, self._freed = False, True
 
     # --- the end of the block --------------------------------------------------------------------------------
 
     def write(self) -> None:
-        """Write the draft; the hint goes out when the transaction commits."""
+        """Write the draft; the hint goes out when the transaction commits.
+
+        Raises `BrokenInvariant` for a draft that no sequence of whole transitions has made.
+        """
         chat = self.chat
+        if self._torn:
+            raise BrokenInvariant("a transition failed half-way, and its block went on")
+        if self.state is not self._arrived:
+            raise BrokenInvariant(f"the state went from {self._arrived} to {self.state} without a transition")
         lease_is_fresh = False
         if self._is_new:
             rows.insert_chat(chat)
@@ -193,8 +204,8 @@ class ChatUpdate:
             rows.delete_queued(self._gone_queued)
         if self._new_queued:
             rows.insert_queued(self._new_queued)
-        for runner_id in self._freed:
-            rows.delete_lease(chat.pk, runner_id)
+        if self._freed:
+            rows.delete_leases(chat.pk)
         if self._new_lease and chat.worker_id and chat.runner_id:
             rows.insert_lease(chat.pk, chat.worker_id, chat.runner_id)
             lease_is_fresh = True

@@ -14,6 +14,8 @@ from chatworker.models.protocol import ModelError
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 529})
 BACKOFF_FROM, BACKOFF_UP_TO = 1.0, 60.0
 """Seconds before the second attempt, doubling up to the limit."""
+MAX_RETRY_AFTER = 86_400.0
+"""Seconds: a provider that asks for more is taken to mean a day."""
 MAX_DETAIL = 500
 
 _PROVIDERS = (
@@ -36,11 +38,12 @@ _QUOTA = ("quota", "billing", "payment required")
 _AUTH = ("authentication", "unauthorized", "invalid api key", "invalid_api_key")
 _RATE = ("rate limit", "rate_limit", "rate limited", "rate-limited", "too many requests")
 _TRANSPORT = (
-    "timeout", "timed out", "service unavailable", "unavailable", "connection reset", "connection refused", "eof",
+    "timeout", "timed out", "service unavailable", "unavailable", "connection reset", "connection refused",
     "broken pipe", "bad gateway", "gateway timeout", "client conn", "goaway", "http2: stream closed",
     "use of closed network connection", "connection error", "peer closed connection", "incomplete chunked read",
-    "server disconnected", "connection closed", "connection attempts failed",
+    "server disconnected", "connection closed", "connection attempts failed", "context deadline exceeded",
 )  # fmt: skip
+_EOF = re.compile(r"(?<![a-z])eof(?![a-z])")  # a word: "typeof" is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +79,11 @@ class Failure:
 
 
 def judge(error: BaseException) -> Failure:
-    """What `error` means; anything but a `ModelError` is judged by its text."""
-    if not isinstance(error, ModelError):
-        error = ModelError(str(error) or type(error).__name__)
+    """What `error` means; what neither is nor wraps a `ModelError` is judged by its text."""
+    error = _model_error_in(error)
     text = error.message.lower()
     status = error.status_code
-    provider = _provider_named(error.provider, text)
-    who = provider or "The AI provider"
+    who = _provider_named(error.provider) or _provider_named(text) or "The AI provider"
 
     def failure(kind: str, retryable: bool, message: str) -> Failure:
         detail = error.message if error.message != message else ""
@@ -101,8 +102,8 @@ def judge(error: BaseException) -> Failure:
         return failure(error.kind, True, f"{who} sent nothing for too long.")
     if error.kind == "missing_key":
         return failure("missing_key", False, error.message)
-    if error.kind == "config":
-        return failure("config", False, error.message)
+    if error.kind in ("config", "provider_disabled"):
+        return failure(error.kind, False, error.message)
     if _any(_INTERRUPTED, text):
         return failure("generic", False, "The request was canceled before it completed.")
     if _any(_TRUNCATED, text):
@@ -117,9 +118,8 @@ def judge(error: BaseException) -> Failure:
         return failure("auth", False, f"Authentication with {who} failed. Check the API key and permissions.")
     if (status == 429 or _any(_RATE, text)) and not config:
         return failure("rate_limit", True, f"{who} is rate limiting requests.")
-    if error.kind == "provider_disabled":
-        return failure("provider_disabled", False, error.message)
-    if status in (408, 502, 503, 504) or (_any(_TRANSPORT, text) and not config and status not in (400, 404)):
+    broken = _any(_TRANSPORT, text) or _EOF.search(text)
+    if status in (408, 502, 503, 504) or (broken and not config and status not in (400, 404)):
         unavailable = f"{who} is temporarily unavailable."
         timed_out = "The request timed out before it completed."
         return failure("timeout", "context deadline exceeded" not in text, unavailable if status else timed_out)
@@ -132,15 +132,19 @@ def judge(error: BaseException) -> Failure:
     return failure("generic", False, "The chat request failed unexpectedly.")
 
 
+def _model_error_in(error: BaseException) -> ModelError:
+    inner: BaseException | None = error
+    while inner is not None and not isinstance(inner, ModelError):
+        inner = inner.__cause__
+    return inner or ModelError(str(error) or type(error).__name__)
+
+
 def _any(words: tuple[str, ...], text: str) -> bool:
     return any(word in text for word in words)
 
 
-def _provider_named(*texts: str) -> str:
-    for pattern, name in _PROVIDERS:
-        if any(re.search(pattern, text.lower()) for text in texts):
-            return name
-    return ""
+def _provider_named(text: str) -> str:
+    return next((name for pattern, name in _PROVIDERS if re.search(pattern, text.lower())), "")
 
 
 def backoff(n: int) -> float:
@@ -155,11 +159,11 @@ def retry_after_of(headers: dict[str, str], now: datetime) -> float:
         value = lower.get(name, "").strip()
         try:
             if value and 0 < float(value) < float("inf"):
-                return float(value) * unit
+                return min(float(value) * unit, MAX_RETRY_AFTER)
         except ValueError:
             pass
     try:
         at = parsedate_to_datetime(lower.get("retry-after", ""))
     except ValueError:
         return 0.0
-    return max(0.0, (at - now).total_seconds()) if at.tzinfo else 0.0
+    return min(max(0.0, (at - now).total_seconds()), MAX_RETRY_AFTER) if at.tzinfo else 0.0

@@ -98,7 +98,7 @@ class RunnerManager:
         for key in asked:
             if key in kept and key in self._renewed_at:
                 self._renewed_at[key] = at
-            elif key in self._runners:
+            elif (runner := self._runners.get(key)) and not runner.is_ending:
                 logger.warning("lease.lost", chat_id=str(key[0]), runner_id=str(key[1]))
                 self.request_cleanup(*key)
 
@@ -114,14 +114,15 @@ class RunnerManager:
 
     async def sync(self) -> None:
         """Offer every runner its chat's row as it stands: repairs lost hints. No runner, no query."""
-        if not self._runners:
+        held = list(self._runners.items())  # those that begin while the query runs are not in its answer
+        if not held:
             return
         try:
-            hints = await self._services.database.run(_read_rows, {chat_id for chat_id, _ in self._runners})
+            hints = await self._services.database.run(_read_rows, {chat_id for (chat_id, _), _ in held})
         except DatabaseError as error:
             logger.warning("sync.failed", error=repr(error))
             return
-        for (chat_id, runner_id), runner in list(self._runners.items()):
+        for (chat_id, runner_id), runner in held:
             if hint := hints.get(chat_id):
                 runner.offer(hint)
             else:

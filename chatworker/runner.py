@@ -54,10 +54,16 @@ class Runner:
         self._effects = effects
         self._hints: asyncio.Queue[Hint] = asyncio.Queue(CHANNEL_SIZE)
         self._ran = False
+        self._gave_away = False
         self._watermark = 0
         self._doing: tuple[int, str] = (0, "")
         self._writer: EpisodeWriter | None = None
         self._log = logger.bind(chat_id=str(chat_id), runner_id=str(runner_id))
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether a commit that may have given the chat away is under way or done: then its lease is gone by right."""
+        return self._gave_away or not self._commits_done.is_set()
 
     # --- hints in ------------------------------------------------------------------------------------------------
 
@@ -97,6 +103,7 @@ class Runner:
     def commit_ended(self, result: object) -> None:
         if isinstance(result, Step):
             self._accept(result)
+        self._gave_away = isinstance(result, Done)
         self._commits_done.set()
 
     async def _until_changed(self, work: "asyncio.Task[Step | None]", group: asyncio.TaskGroup) -> Step | None:
@@ -114,7 +121,7 @@ class Runner:
                     continue
                 self._watermark = hint.snapshot_version
                 if not self._is_mine(hint):
-                    self._log.info("runner.left", reason="another owner")
+                    self._log.debug("runner.left", reason="another owner")
                     work.cancel()
                     return None
                 if (hint.history_version, hint.status) != self._doing or hint.archived:

@@ -37,6 +37,8 @@ SWEEP_EVERY = 5.0
 LEASE_CHECK_EVERY = 0.5
 LEASE_MARGIN = 2.0
 """Seconds before a lease can have expired at which its runner stops by this process's own clock."""
+REDIS_TIMEOUT = 2.0
+"""Seconds for one call: a Redis that hangs delays a commit by as much, once."""
 START_TIMEOUT = 30.0
 
 
@@ -100,7 +102,9 @@ class ChatWorker:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         database = DatabaseThreads(DATABASE_THREADS, name="chat-worker-db")
-        client: redis.asyncio.Redis[Any] = redis.asyncio.Redis.from_url(settings.CHATD_REDIS_URL, socket_timeout=5)
+        client: redis.asyncio.Redis[Any] = redis.asyncio.Redis.from_url(
+            settings.CHATD_REDIS_URL, socket_timeout=REDIS_TIMEOUT, socket_connect_timeout=REDIS_TIMEOUT
+        )
         models = ModelRegistry()
         services = Services(database, EpisodeStore(client), models)
         listener = Listener(settings.CHATD_REDIS_URL, on_reconnect=self.sync_now)

@@ -134,4 +134,4 @@ def _leave(layout: Layout) -> None:
             if locks.release_as_last(layout):
                 _stop_both(layout)
     except (EmbeddedServerError, OSError) as error:
-        logger.warning("embedded.stop_failed", extra={"error": str(error)})
+        logger.warning("embedded.stop_failed error=%s", error)

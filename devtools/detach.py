@@ -20,6 +20,7 @@ LOOK_EVERY = 0.05  # seconds
 def main(data_dir: Path, options: list[str]) -> int:
     log = data_dir / "dev.log"
     rotate(log)
+    log.touch(mode=0o600)  # the first password is printed
     with log.open("a") as out:
         out.flush()
         background = subprocess.Popen(

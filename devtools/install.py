@@ -58,12 +58,14 @@ def install(lock: int) -> None:
     started = time.monotonic()
     INSTALLING.touch()
     pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    if run([*pip, "--requirement", str(REQUIREMENTS)], lock) != 0:
+    code = run([*pip, "--requirement", str(REQUIREMENTS)], lock)
+    if code >= 0:  # not killed: it had the time to leave everything whole
+        INSTALLING.unlink()
+    if code != 0:
         sys.exit(
             "dev: the installation failed (pip's message is above). It needs the package index that pip is "
             "configured for: see to the network or to PIP_INDEX_URL, and try again."
         )
-    INSTALLING.unlink()
     part = STAMP.with_suffix(".part")
     part.write_bytes(wanted)
     part.replace(STAMP)

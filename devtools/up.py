@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace, data_dir: Path, console: Console) -> int:
         )
     state = State(Process.of("supervisor", os.getpid()), address)
     state.save(data_dir)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment = _child_environment()
     demo_model_port = None
     if not environment.get("CHATD_DEMO_MODEL_URL"):
         demo_model_port = ports.free_port(ports.DEMO_MODEL_PORT)
@@ -116,6 +116,17 @@ def _run(options: argparse.Namespace, data_dir: Path, console: Console) -> int:
         all_ready=lambda: console.say(_welcome(address, data_dir)),
     )
     return asyncio.run(supervisor.run())
+
+
+def _child_environment() -> dict[str, str]:
+    """Ours, and what makes the common log readable."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if sys.stdout.isatty():
+        environment.setdefault("CHATD_LOG", "columns")
+    if os.geteuid() == 0:  # Celery's advice against root is good for servers, and seven lines long
+        quiet = "ignore:You're running the worker with superuser privileges"
+        environment["PYTHONWARNINGS"] = ",".join(filter(None, [environment.get("PYTHONWARNINGS"), quiet]))
+    return environment
 
 
 def _manage(console: Console, environment: Mapping[str, str], what: str, *command: str) -> str:

@@ -23,7 +23,8 @@ from chat.timeline import NOTHING, decode_cursor
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+"""Any ASGI application, whatever it calls its types."""
 
 PING_EVERY = 15.0
 _PATH = re.compile(r"^/api/v1/chats/([^/]+)/stream$")
@@ -32,8 +33,12 @@ _PATH = re.compile(r"^/api/v1/chats/([^/]+)/stream$")
 class StreamApplication:
     """ASGI: streams here, everything else to `otherwise`. The hub lives as long as the server (lifespan)."""
 
-    def __init__(self, otherwise: Application) -> None:
+    def __init__(
+        self, otherwise: Application, *, make_hub: Callable[[], Hub] = Hub, ping_every: float = PING_EVERY
+    ) -> None:
         self._otherwise = otherwise
+        self._make_hub = make_hub
+        self._ping_every = ping_every
         self._hub: Hub | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,7 +51,7 @@ class StreamApplication:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        async with Hub() as self._hub:
+        async with self._make_hub() as self._hub:
             await send({"type": "lifespan.startup.complete"})
             await receive()
         self._hub = None
@@ -67,7 +72,10 @@ class StreamApplication:
             await send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
             async with asyncio.TaskGroup() as group:
                 gone = group.create_task(_until_disconnect(receive), name="stream-disconnect")
-                deliver = group.create_task(_deliver(client, send, until_idle=query.get("until") == "idle"))
+                deliver = group.create_task(
+                    _deliver(client, send, until_idle=query.get("until") == "idle", ping_every=self._ping_every),
+                    name="stream-deliver",
+                )
                 gone.add_done_callback(lambda _: deliver.cancel())
                 deliver.add_done_callback(lambda _: gone.cancel())
         finally:
@@ -79,11 +87,11 @@ def _allowed(headers: dict[str, str], chat_id: str) -> UUID:
     return owned_chat(user, chat_id).pk
 
 
-async def _deliver(client: Client, send: Send, *, until_idle: bool) -> None:
+async def _deliver(client: Client, send: Send, *, until_idle: bool, ping_every: float) -> None:
     """Everything that comes for the client, until it is dropped, or the chat is idle where that ends the stream."""
     with contextlib.suppress(OSError):  # the client is gone: the server says so on the other side too
         while True:
-            data = await client.take(within=PING_EVERY)
+            data = await client.take(within=ping_every)
             done = client.ended or (until_idle and client.rests)
             if data or not done:
                 await send({"type": "http.response.body", "body": data or sse.PING, "more_body": True})

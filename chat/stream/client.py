@@ -38,9 +38,9 @@ class Client:
 
     def mark_idle(self, idle: bool) -> None:
         """Called after everything that led to this state was put in the outbox."""
-        self._idle = idle
-        if idle:
+        if idle and not self._idle:
             self._news.set()
+        self._idle = idle
 
     def put(self, data: bytes) -> None:
         if self._ended:

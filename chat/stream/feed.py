@@ -26,7 +26,16 @@ from chat.errors import ChatNotFound
 from chat.snapshot import ChatSnapshot, read_snapshot
 from chat.stream.client import Client
 from chat.stream.listener import Listener
-from chat.timeline import IDLE_STATES, LOST, Event, View, events_between, forgets_messages, is_of_this_past, part_event
+from chat.timeline import (
+    IDLE_STATES,
+    LOST,
+    Event,
+    View,
+    events_between,
+    is_of_this_past,
+    needs_all_messages,
+    part_event,
+)
 
 logger = structlog.get_logger(__name__)
 
@@ -52,6 +61,8 @@ class Feed:
     ) -> None:
         self.chat_id = chat_id
         self.clients: set[Client] = set()
+        self.ended = False
+        """Set when the loop takes no more clients; what is left of it only cleans up."""
         self._listener = listener
         self._store = store
         self._database = database
@@ -104,6 +115,7 @@ class Feed:
                     await asyncio.sleep(READ_AGAIN_AFTER)
                     self.read_again()
         finally:
+            self.ended = True
             for client in [*self.clients, *self._joining]:
                 client.end()
             await self._listener.unsubscribe(hint_channel(self.chat_id), hints)
@@ -127,12 +139,15 @@ class Feed:
             await self._read_for(self.clients)
         if self._joining:
             joining, self._joining = self._joining, []
+            known = self._known
             try:
                 await self._read_for(joining, joining=True)
             except BaseException:
                 self._joining += joining
                 raise
             self.clients.update(client for client in joining if not client.ended)
+            if known is not None and self._known != known:
+                self.read_again()  # the others have not been told, and the hint that would tell them is no news now
 
     def _is_news(self, hint: Hint) -> bool:
         known = self._known
@@ -176,12 +191,17 @@ class Feed:
         made: dict[View, _Encoded] = {}
         for client in clients:
             view = client.view
-            if view.attempt and view.seq >= 0 and view.history_version < snapshot.chat.history_version:
+            if view.attempt and view.seq >= 0 and view.revision <= view.history_version < snapshot.chat.history_version:
                 if view not in made:
-                    episode = EpisodeId(self.chat_id, *view.episode)
-                    rest = await self._store.parts(episode, after_seq=view.seq)
-                    made[view] = self._encode_parts(view, [(role, part) for _, role, part in rest])
+                    made[view] = self._encode_parts(view, await self._rest_of(view))
                 self._put(client, made, None)
+
+    async def _rest_of(self, view: View) -> list[tuple[str, dict[str, Any]]]:
+        """The parts that follow in the view's episode; none if it was given up for another attempt."""
+        rest = await self._stored_parts(view.episode, view.seq)
+        if rest and await self._stored_parts((view.history_version, view.attempt + 1), 0):
+            return []
+        return [(role, part) for _, role, part in rest]
 
     async def _tell_part(self, live: LivePart) -> None:
         if (live.history_version, live.generation_attempt) != self._episode or live.seq <= len(self._parts):
@@ -193,9 +213,17 @@ class Feed:
         self._tell_parts(self.clients)
 
     async def _fill(self, after_seq: int) -> None:
-        for seq, role, part in await self._store.parts(EpisodeId(self.chat_id, *self._episode), after_seq=after_seq):
+        for seq, role, part in await self._stored_parts(self._episode, after_seq):
             if seq == len(self._parts) + 1:
                 self._parts.append((role, part))
+
+    async def _stored_parts(self, episode: tuple[int, int], after_seq: int) -> list[tuple[int, str, dict[str, Any]]]:
+        """What Redis holds; nothing while it is away, because messages do not wait for it."""
+        try:
+            return await self._store.parts(EpisodeId(self.chat_id, *episode), after_seq=after_seq)
+        except (RedisError, OSError) as error:
+            logger.warning("stream.parts_not_read", chat_id=str(self.chat_id), error=repr(error))
+            return []
 
     def _tell_parts(self, clients: Iterable[Client]) -> None:
         made: dict[View, _Encoded] = {}
@@ -229,8 +257,9 @@ class Feed:
 
 
 def _read(chat_id: UUID, views: list[View]) -> ChatSnapshot:
-    """What all of `views` need; a second reading where messages must be forgotten, because then all are needed."""
-    snapshot = read_snapshot(chat_id, after_revision=min(view.revision for view in views) - 1, with_deleted=True)
-    if any(not is_of_this_past(view, snapshot) or forgets_messages(view, snapshot) for view in views):
+    """What all of `views` need; a second reading in the rare case that one of them needs all messages."""
+    after = min(view.revision for view in views) - 1
+    snapshot = read_snapshot(chat_id, after_revision=after, with_deleted=True)
+    if after >= 0 and any(needs_all_messages(view, snapshot) for view in views):
         snapshot = read_snapshot(chat_id, with_deleted=True)
     return snapshot

@@ -7,11 +7,13 @@ from uuid import UUID
 import redis.asyncio
 import structlog
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from chat.database import DatabaseThreads
 from chat.episodes import EpisodeStore
 from chat.stream.client import Client
-from chat.stream.feed import Feed
+from chat.stream.feed import POLL_EVERY, Feed
 from chat.stream.listener import Listener
 from chat.timeline import View
 
@@ -19,15 +21,23 @@ logger = structlog.get_logger(__name__)
 
 DATABASE_THREADS = 4
 """Readings at a time in one process; each takes about a millisecond."""
+REDIS_TIMEOUT = 1.0
+"""Seconds: committed messages wait behind a reading of live parts, and must not wait long for a Redis that is away."""
 
 
 class Hub:
     """`async with Hub() as hub: hub.watch(chat_id, view)`. Everything it starts ends with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, poll_every: float = POLL_EVERY) -> None:
+        self._poll_every = poll_every
         self._feeds: dict[UUID, Feed] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._redis: redis.asyncio.Redis[Any] = redis.asyncio.Redis.from_url(settings.CHATD_REDIS_URL)
+        self._redis: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+            settings.CHATD_REDIS_URL,
+            socket_timeout=REDIS_TIMEOUT,
+            socket_connect_timeout=REDIS_TIMEOUT,
+            retry=Retry(NoBackoff(), 1),
+        )
         self._store = EpisodeStore(self._redis)
         self._listener = Listener(settings.CHATD_REDIS_URL, on_reconnect=self._read_again)
         self.database = DatabaseThreads(DATABASE_THREADS, name="stream-db")
@@ -50,9 +60,13 @@ class Hub:
         """A new client; it gets what `view` does not know, then whatever happens. Give it back with `unwatch`."""
         client = Client(chat_id, view)
         feed = self._feeds.get(chat_id)
-        if feed is None:
+        if feed is None or feed.ended:
             feed = self._feeds[chat_id] = Feed(
-                chat_id, listener=self._listener, store=self._store, database=self.database
+                chat_id,
+                listener=self._listener,
+                store=self._store,
+                database=self.database,
+                poll_every=self._poll_every,
             )
             feed.join(client)
             self._start(self._run(feed), f"stream-feed-{chat_id}")

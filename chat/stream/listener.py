@@ -32,7 +32,7 @@ class Listener:
 
     def __init__(self, url: str, *, on_reconnect: Callable[[], None]) -> None:
         # No retries inside the client: it would reconnect without telling us that messages were missed.
-        self._client: redis.asyncio.Redis[Any] = redis.asyncio.Redis.from_url(
+        self._client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
             url, socket_connect_timeout=CONFIRM_TIMEOUT, retry=Retry(NoBackoff(), 0)
         )
         self._on_reconnect = on_reconnect

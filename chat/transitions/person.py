@@ -103,9 +103,8 @@ def _make_way(update: ChatUpdate) -> None:
     if update.chat.status == Status.REQUIRES_ACTION:
         _close_client_calls(update, content.INTERRUPTED_BY_MESSAGE)
         _resume(update)
-    elif update.chat.status == Status.RUNNING:
+    else:
         update.chat.status = Status.INTERRUPTING
-        update.chat.compaction_requested_at = None
 
 
 @transition(Transition.INTERRUPT)

@@ -83,6 +83,8 @@ def _add(update: ChatUpdate, messages: Sequence[NewMessage]) -> list[ChatMessage
             raise MessageInvalid("A message has at least one part.")
         if message.role == "tool":
             _require_calls_for(update, message)
+        elif calls := update.outstanding_calls():
+            raise HistoryNotWellFormed(outstanding=[call["tool_call_id"] for call in calls])
         added.append(
             update.add_message(
                 message.role,

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from pydantic_ai import exceptions
 from pydantic_ai import messages as lib
@@ -30,14 +30,20 @@ class LibraryClient:
 
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncIterator["LibraryStream"]:
-        history = to_library(request.messages, system=request.system, model=self._full_name)
-        settings = ModelSettings(max_tokens=request.max_output_tokens, timeout=_LONGEST_READ, **request.options)
+        defaults = {"max_tokens": request.max_output_tokens, "timeout": _LONGEST_READ}
+        settings = cast(ModelSettings, defaults | request.options)
+        callers_own: BaseException | None = None
         try:
+            history = to_library(request.messages, system=request.system, model=self._full_name)
             async with model_request_stream(self._model, history, model_settings=settings) as response:
-                yield LibraryStream(response, self._provider)
-        except ModelError:
-            raise
+                try:
+                    yield LibraryStream(response, self._provider)
+                except BaseException as error:
+                    callers_own = error
+                    raise
         except Exception as error:
+            if error is callers_own:
+                raise
             raise model_error(error, self._provider) from error
 
 
@@ -56,6 +62,8 @@ class LibraryStream:
                     yield delta
         except Exception as error:
             raise model_error(error, self._provider) from error
+        if self._response.finish_reason is None:
+            raise ModelError(f"{self._provider} stream closed before terminal event", provider=self._provider)
 
     def _deltas(self, event: Any) -> list[dict[str, Any]]:
         if isinstance(event, lib.PartStartEvent):
@@ -63,9 +71,12 @@ class LibraryStream:
         if isinstance(event, lib.PartDeltaEvent):
             return self._continued(event.index, event.delta)
         if isinstance(event, lib.PartEndEvent) and not isinstance(event.part, lib.TextPart | lib.ThinkingPart):
-            ours = from_library(event.part)
-            return [{"index": event.index, **_without_meta(ours)}] if ours else []
+            return self._whole(event.index, event.part)
         return []
+
+    def _whole(self, index: int, part: Any) -> list[dict[str, Any]]:
+        ours = from_library(part)
+        return [{"index": index, **_without_meta(ours)}] if ours else []
 
     def _started(self, index: int, part: Any) -> list[dict[str, Any]]:
         if isinstance(part, lib.TextPart):
@@ -75,6 +86,8 @@ class LibraryStream:
         if isinstance(part, lib.ToolCallPart):
             args = part.args if isinstance(part.args, str) else ""
             return [self._call_delta(index, args, part.tool_call_id, part.tool_name)]
+        if isinstance(part, lib.NativeToolReturnPart):
+            return self._whole(index, part)  # never continued, and its end is not told
         return []
 
     def _continued(self, index: int, delta: Any) -> list[dict[str, Any]]:
@@ -96,7 +109,9 @@ class LibraryStream:
     @staticmethod
     def _call_delta(index: int, args: str, call_id: str | None, name: str | None) -> dict[str, Any]:
         delta = {"type": "tool_call_delta", "index": index, "args_delta": clean_text(args)}
-        return delta | {key: value for key, value in (("tool_call_id", call_id), ("tool_name", name)) if value}
+        return delta | {
+            key: clean_text(value) for key, value in (("tool_call_id", call_id), ("tool_name", name)) if value
+        }
 
     def answer(self) -> ModelAnswer:
         response = self._response.get()
@@ -128,7 +143,7 @@ def model_error(error: Exception, provider: str) -> ModelError:
         return error
     cause = error.__cause__
     response = getattr(cause, "response", None)
-    headers = dict(response.headers) if response is not None else {}
+    headers = dict(response.headers) if response is not None else getattr(error, "headers", None) or {}
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     message = str(error)
     if isinstance(error, exceptions.ModelConnectionError) and cause is not None:
@@ -139,6 +154,6 @@ def model_error(error: Exception, provider: str) -> ModelError:
         clean_text(message),
         provider=provider,
         status_code=status,
-        retry_after=retry_after_of(headers, datetime.now(UTC)),
+        retry_after=retry_after_of(headers, datetime.now(UTC)) or getattr(error, "retry_after", None) or 0.0,
         kind=kind,
     )

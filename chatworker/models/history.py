@@ -21,9 +21,12 @@ def to_library(prompt: Iterable[PromptMessage], *, system: str, model: str) -> l
     for message in prompt:
         if message.role == "assistant":
             parts = [_response_part(part, own=message.model == model) for part in message.parts]
-            history.append(lib.ModelResponse(parts=[part for part in parts if part is not None]))
+            if answered := [part for part in parts if part is not None]:
+                history.append(lib.ModelResponse(parts=answered))
             continue
         requests = [part for part in map(_request_part, [message.role] * len(message.parts), message.parts) if part]
+        if not requests:
+            continue
         if history and isinstance(history[-1], lib.ModelRequest):
             history[-1] = lib.ModelRequest(parts=[*history[-1].parts, *requests])
         else:

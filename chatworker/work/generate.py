@@ -29,7 +29,6 @@ async def generate(step: Generate, services: Services, writer: EpisodeWriter) ->
         answer = await _stream(step, services, writer)
     except ModelError as error:
         return await _failed(step, services, judge(error))
-    await writer.flush()
     following = await services.commit(partial(_commit_answer, step, answer), what="commit_step")
     await services.episodes_closed(step.episode)
     return following
@@ -40,9 +39,12 @@ async def _stream(step: Generate, services: Services, writer: EpisodeWriter) -> 
     silence = settings.CHATD_STREAM_SILENCE_TIMEOUT
     client = services.models.client(step.spec)
     kind = "startup_timeout"
-    sender = asyncio.create_task(writer.send_in_background(), name=f"episode-{step.chat_id}")
     try:
-        async with asyncio.timeout(silence) as deadline, client.stream(step.request) as stream:
+        async with (
+            writer.sending(),
+            asyncio.timeout(silence) as deadline,
+            client.stream(step.request) as stream,
+        ):
             async for delta in stream:
                 kind = "stream_silence_timeout"
                 deadline.reschedule(asyncio.get_running_loop().time() + silence)
@@ -55,9 +57,6 @@ async def _stream(step: Generate, services: Services, writer: EpisodeWriter) -> 
             return stream.answer()
     except TimeoutError:
         raise ModelError(f"Nothing came for {silence:g} s.", provider=step.spec.kind, kind=kind) from None
-    finally:
-        sender.cancel()
-        await asyncio.gather(sender, return_exceptions=True)
 
 
 def _commit_answer(step: Generate, answer: ModelAnswer) -> Step:

