@@ -6,6 +6,7 @@ dropped before the next call. The number of threads bounds the connections, what
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -15,6 +16,9 @@ from django.db import close_old_connections, connections
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+CLOSE_TIMEOUT = 15.0
+"""Seconds: longer than a statement may take (`statement_timeout`), so that a busy thread is waited for."""
 
 
 class DatabaseThreads:
@@ -31,8 +35,14 @@ class DatabaseThreads:
 
     def close(self) -> None:
         """Close every thread's connections and wait for the threads to end."""
+        together = threading.Barrier(self._count)  # so that no thread takes two of the calls and another none
+
+        def close_mine() -> None:
+            connections.close_all()
+            together.wait(CLOSE_TIMEOUT)
+
         for _ in range(self._count):
-            self._executor.submit(connections.close_all)
+            self._executor.submit(close_mine)
         self._executor.shutdown(wait=True)
 
 

@@ -7,6 +7,8 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 CHECK_TIMEOUT = 2.0
 
@@ -38,7 +40,10 @@ def _database() -> str:
 
 def _redis() -> str:
     with redis.Redis.from_url(
-        settings.CHATD_REDIS_URL, socket_timeout=CHECK_TIMEOUT, socket_connect_timeout=CHECK_TIMEOUT
+        settings.CHATD_REDIS_URL,
+        socket_timeout=CHECK_TIMEOUT,
+        socket_connect_timeout=CHECK_TIMEOUT,
+        retry=Retry(NoBackoff(), 0),
     ) as client:
         client.ping()
     return "ok"

@@ -30,7 +30,7 @@ class Reader:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = b""
-        self.pings = 0
+        self._pings: asyncio.Queue[bytes] = asyncio.Queue()
         self._events: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue()
         self._rest = b""
         self._started = asyncio.Event()
@@ -68,7 +68,7 @@ class Reader:
         *blocks, self._rest = (self._rest + message["body"]).split(b"\n\n")
         for block in blocks:
             if block.startswith(b":"):
-                self.pings += 1
+                self._pings.put_nowait(block)
                 continue
             lines = dict(line.split(": ", 1) for line in block.decode().split("\n"))
             self._events.put_nowait(ServerSentEvent(lines["event"], json.loads(lines["data"]), lines["id"]))
@@ -85,6 +85,11 @@ class Reader:
         while events[-1].name != name:
             events.append(await self.event())
         return events
+
+    async def pinged(self, times: int) -> None:
+        async with asyncio.timeout(WITHIN):
+            for _ in range(times):
+                await self._pings.get()
 
     async def rest(self) -> list[ServerSentEvent]:
         """All events until the stream ends by itself."""

@@ -106,7 +106,7 @@ def photograph() -> list[str]:
 
 
 def chat_row(chat_id: UUID) -> dict[str, Any]:
-    return Chat.objects.filter(pk=chat_id).values().get()
+    return dict(Chat.objects.filter(pk=chat_id).values().get())
 
 
 def told(parts: list[dict[str, Any]]) -> str:

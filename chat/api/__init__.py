@@ -8,7 +8,7 @@ from ninja import NinjaAPI
 
 from chat.api import chats, messages
 from chat.api.access import SessionAuth, TokenAuth
-from chat.api.problems import install_problem_handlers
+from chat.api.problems import install_problem_handlers, nowhere
 
 api = NinjaAPI(
     title="Chatd",
@@ -20,5 +20,6 @@ api = NinjaAPI(
 install_problem_handlers(api)
 api.add_router("", chats.router)
 api.add_router("", messages.router)
+api.add_router("", nowhere)  # the last: it matches everything
 
 __all__ = ["api"]

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
-from ninja import NinjaAPI
+from ninja import NinjaAPI, Router
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from chat.api.access import Unauthenticated
@@ -51,6 +51,15 @@ class Forbidden(ChatRefusal):
 
     code = "forbidden"
     status = 403
+
+
+nowhere = Router()
+
+
+@nowhere.api_operation(["GET", "POST", "PUT", "PATCH", "DELETE"], "/{path:rest}", auth=None, include_in_schema=False)
+def not_here(request: HttpRequest, rest: str) -> HttpResponse:
+    """What no other endpoint matches."""
+    raise ChatNotFound("There is nothing here.")
 
 
 def install_problem_handlers(api: NinjaAPI) -> None:

@@ -1,5 +1,6 @@
 """The catalogue: which model providers there are, how to reach them, and which models they offer."""
 
+from django.core.validators import URLValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -15,7 +16,9 @@ class ModelProvider(models.Model):
 
     name = models.SlugField(unique=True, help_text="The part of a model's name before the colon.")
     kind = models.CharField(max_length=20, choices=Kind)
-    base_url = models.URLField(blank=True, help_text="Empty: the provider's own.")
+    base_url = models.CharField(
+        max_length=200, blank=True, validators=[URLValidator(["http", "https"])], help_text="Empty: the provider's own."
+    )
     encrypted_key = models.TextField(blank=True, editable=False)
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(db_default=Now())

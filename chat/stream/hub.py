@@ -1,12 +1,13 @@
 """The feeds of one process: a chat's feed begins with its first client and ends with its last."""
 
 import asyncio
-from typing import Any
+import threading
 from uuid import UUID
 
 import redis.asyncio
 import structlog
 from django.conf import settings
+from django.db import connections
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -21,6 +22,8 @@ logger = structlog.get_logger(__name__)
 
 DATABASE_THREADS = 4
 """Readings at a time in one process; each takes about a millisecond."""
+CANCEL_AGAIN_AFTER = 0.05
+CLOSE_TIMEOUT = 5.0
 REDIS_TIMEOUT = 1.0
 """Seconds: committed messages wait behind a reading of live parts, and must not wait long for a Redis that is away."""
 
@@ -43,18 +46,28 @@ class Hub:
         self.database = DatabaseThreads(DATABASE_THREADS, name="stream-db")
 
     async def __aenter__(self) -> "Hub":
-        self._start(self._listener.run(), "stream-listener")
+        self._listening = asyncio.create_task(self._listener.run(), name="stream-listener")
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         for feed in self._feeds.values():
             for client in list(feed.clients):
                 client.end()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _cancelled(*self._tasks)
+        await _cancelled(self._listening)  # after the feeds, which end their subscriptions with it
         await self._redis.aclose()
+        await self._close_connections()
         await asyncio.to_thread(self.database.close)
+
+    async def _close_connections(self) -> None:
+        """Each thread closes its own connection, since none can do it for another; they meet so that all take part."""
+        all_there = threading.Barrier(DATABASE_THREADS)
+
+        def close() -> None:
+            connections.close_all()
+            all_there.wait(CLOSE_TIMEOUT)
+
+        await asyncio.gather(*(self.database.run(close) for _ in range(DATABASE_THREADS)), return_exceptions=True)
 
     def watch(self, chat_id: UUID, view: View) -> Client:
         """A new client; it gets what `view` does not know, then whatever happens. Give it back with `unwatch`."""
@@ -69,7 +82,9 @@ class Hub:
                 poll_every=self._poll_every,
             )
             feed.join(client)
-            self._start(self._run(feed), f"stream-feed-{chat_id}")
+            task = asyncio.create_task(self._run(feed), name=f"stream-feed-{chat_id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         else:
             feed.join(client)
         return client
@@ -89,11 +104,15 @@ class Hub:
             if self._feeds.get(feed.chat_id) is feed:
                 del self._feeds[feed.chat_id]
 
-    def _start(self, coroutine: Any, name: str) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     def _read_again(self) -> None:
         for feed in self._feeds.values():
             feed.read_again()
+
+
+async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+    """Cancel until it is heard: `wait_for` of Python 3.11, inside redis-py, may swallow a cancellation."""
+    waiting = set(tasks)
+    while waiting:
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=CANCEL_AGAIN_AFTER)

@@ -67,7 +67,8 @@ class Listener:
 
     async def _read(self, pubsub: Any) -> None:
         asked = False
-        while True:
+        task = asyncio.current_task()
+        while not (task and task.cancelling()):  # `wait_for` of Python 3.11, inside redis-py, may swallow it
             message = await pubsub.get_message(timeout=READ_TIMEOUT)
             if message is None and asked:
                 raise redis.exceptions.ConnectionError("Redis does not answer a ping")
@@ -76,6 +77,7 @@ class Listener:
             asked = message is None
             if message is not None:
                 self._deliver(message)
+        raise asyncio.CancelledError
 
     def _deliver(self, message: dict[str, Any]) -> None:
         if message["type"] == "message":

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -433,15 +434,15 @@ def test_of_two_hundred_updates_from_eight_threads_none_is_lost(user: Any, publi
 def test_messages_sent_at_once_all_wait_in_the_queue_in_places_of_their_own(user: Any, published: list[Any]) -> None:
     chat_id = chat_in(R0, user)
 
-    def send(number: int) -> None:
+    def send(number: str) -> None:
         with chat_update(chat_id) as update:
-            parts = [{"type": "text", "text": str(number)}]
+            parts = [{"type": "text", "text": number}]
             transitions.send_message(update, parts=parts, author=user)
 
     with Threads() as eight:
-        for number in range(8):
-            eight.start(lambda number=number: send(number))
-    assert sorted(queue_of(chat_id)) == [str(number) for number in range(8)]
+        for number in "01234567":
+            eight.start(partial(send, number))
+    assert sorted(queue_of(chat_id)) == list("01234567")
     with chat_update(chat_id) as update:
         assert [queued.position for queued in update.queue] == list(range(1, 9))
 

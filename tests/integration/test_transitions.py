@@ -515,7 +515,7 @@ def test_a_step_that_would_spoil_the_history_is_refused(
 
 @pytest.mark.parametrize("state", [I0, I1])
 @pytest.mark.parametrize(
-    "partial", [[], RESULTS[:1], [*RESULTS, NewMessage(*CALLING)]], ids=["all", "one", "a new one"]
+    "partial", [[], RESULTS[:1], [*RESULTS, NewMessage("assistant", [SERVER_CALL])]], ids=["all", "one", "a new one"]
 )
 def test_an_interruption_that_leaves_a_call_open_is_refused(
     state: State, partial: Sequence[NewMessage], user: Any

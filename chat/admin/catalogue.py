@@ -1,0 +1,77 @@
+"""Providers and models can be changed here. A provider's key goes in and never comes out again."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminURLFieldWidget
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from chat.catalogue import register_model
+from chat.models import ChatModel, ModelProvider
+
+
+class ProviderForm(forms.ModelForm):
+    base_url = forms.URLField(
+        required=False,
+        assume_scheme="https",
+        widget=AdminURLFieldWidget,
+        help_text="Empty: the provider's own.",
+    )
+    api_key = forms.CharField(
+        label="API key",
+        required=False,
+        strip=True,
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "size": 60}),
+        help_text="Kept encrypted and never shown. Empty: the stored key stays.",
+    )
+    remove_key = forms.BooleanField(required=False, label="Remove the stored key")
+
+    class Meta:
+        model = ModelProvider
+        fields = ("name", "kind", "base_url", "enabled")
+
+    def save(self, commit: bool = True) -> Any:
+        if self.cleaned_data["remove_key"]:
+            self.instance.api_key = ""
+        elif self.cleaned_data["api_key"]:
+            self.instance.api_key = self.cleaned_data["api_key"]
+        return super().save(commit)
+
+
+@admin.register(ModelProvider)
+class ModelProviderAdmin(admin.ModelAdmin):
+    form = ProviderForm
+    fields = ("name", "kind", "base_url", "enabled", "api_key", "remove_key")
+    list_display = ("name", "kind", "base_url", "has_key", "enabled")
+    list_filter = ("kind", "enabled")
+    search_fields = ("name",)
+    ordering = ("name",)
+    show_full_result_count = False
+
+    @admin.display(description="has a key", boolean=True)
+    def has_key(self, provider: ModelProvider) -> bool:
+        return bool(provider.encrypted_key)
+
+
+@admin.register(ChatModel)
+class ChatModelAdmin(admin.ModelAdmin):
+    list_display = ("full_name", "context_limit", "input_price", "output_price", "is_default", "enabled")
+    list_filter = ("enabled", "provider")
+    list_select_related = ("provider",)
+    search_fields = ("name", "provider__name")
+    ordering = ("provider__name", "name")
+    fields = ("provider", "name", "context_limit", "input_price", "output_price", "options", "enabled", "is_default")
+    readonly_fields = ("is_default",)
+    actions = ("make_default",)
+    show_full_result_count = False
+
+    @admin.action(description="Make the selected model the default", permissions=["change"])
+    def make_default(self, request: HttpRequest, queryset: QuerySet[ChatModel]) -> None:
+        chosen = list(queryset.select_related("provider")[:2])
+        if len(chosen) != 1:
+            self.message_user(request, "Select exactly one model: only one is the default.", messages.ERROR)
+            return
+        register_model(chosen[0].full_name, default=True)
+        self.message_user(request, f"New chats use {chosen[0].full_name}.", messages.SUCCESS)

@@ -1,0 +1,189 @@
+"""The admin: everything can be looked at, chats cannot be changed, secrets do not come out."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+
+from chat import transitions
+from chat.catalogue import register_model
+from chat.execution import State
+from chat.models import ApiToken, Chat, ChatModel, ModelProvider, RunnerLease
+from chat.models.token import digest
+from chat.update import chat_read, chat_update
+
+WINDOWS = ["chat", "chatmessage", "queuedmessage", "runnerlease"]
+ALL = [*WINDOWS, "modelprovider", "chatmodel", "apitoken"]
+KEY = "sk-very-secret-key"
+
+
+@pytest.fixture(autouse=True)
+def static_files_are_somewhere(settings: Any, tmp_path: Path) -> None:
+    """Whitenoise warns where the folder is missing, and warnings are errors."""
+    settings.STATIC_ROOT = tmp_path
+
+
+@pytest.fixture
+def chat(user: Any, published: Any) -> Chat:
+    """Running, owned, with a queued message."""
+    chat = transitions.create_chat(owner=user, parts=[{"type": "text", "text": "Hello <b>you</b>"}])
+    with chat_update(chat.pk) as update:
+        transitions.acquire(update, worker_id=chat.pk, runner_id=chat.pk)
+        transitions.send_message(update, parts=[{"type": "text", "text": "and then?"}], author=user)
+    chat.refresh_from_db()
+    return chat
+
+
+@pytest.fixture
+def rows(chat: Chat, user: Any) -> dict[str, Any]:
+    """One row of each kind, by its model's name."""
+    register_model("openai:gpt-5", api_key=KEY)
+    return {
+        "chat": chat,
+        "chatmessage": chat.messages.get(),
+        "queuedmessage": chat.queue.get(),
+        "runnerlease": RunnerLease.objects.get(),
+        "modelprovider": ModelProvider.objects.get(name="openai"),
+        "chatmodel": ChatModel.objects.get(name="gpt-5"),
+        "apitoken": ApiToken.issue(user, "a script")[0],
+    }
+
+
+@pytest.fixture
+def superuser(client: Client, django_user_model: Any, db: None) -> Client:
+    client.force_login(django_user_model.objects.create_superuser("root"))
+    return client
+
+
+@pytest.fixture
+def staff(client: Client, django_user_model: Any, db: None) -> Client:
+    client.force_login(django_user_model.objects.create_user("clerk", is_staff=True))
+    return client
+
+
+def list_of(name: str) -> str:
+    return reverse(f"admin:chat_{name}_changelist")
+
+
+def detail_of(name: str, row: Any, page: str = "change") -> str:
+    return reverse(f"admin:chat_{name}_{page}", args=[row.pk])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_superuser_sees_every_list_and_detail(superuser: Client, rows: dict[str, Any], name: str) -> None:
+    assert superuser.get(list_of(name)).status_code == 200
+    assert superuser.get(list_of(name), {"q": "a"}).status_code == 200
+    page = superuser.get(detail_of(name, rows[name]))
+    assert page.status_code == 200
+    assert "Chatd" in page.content.decode()
+
+
+def test_a_chat_shows_its_state_in_words_and_the_age_of_its_lease(superuser: Client, rows: dict[str, Any]) -> None:
+    page = superuser.get(list_of("chat")).content.decode()
+    assert "R1: running, with a queue" in page
+    assert "0 s" in page
+
+
+def test_a_chat_is_found_by_its_id(superuser: Client, rows: dict[str, Any], user: Any) -> None:
+    other = transitions.create_chat(owner=user, parts=[{"type": "text", "text": "other"}])
+    page = superuser.get(list_of("chat"), {"q": str(other.pk)}).content.decode()
+    assert str(other.pk) in page
+    assert str(rows["chat"].pk) not in page
+
+
+def test_what_a_message_says_is_text_not_markup(superuser: Client, rows: dict[str, Any]) -> None:
+    for page in (list_of("chatmessage"), detail_of("chatmessage", rows["chatmessage"])):
+        assert "Hello &lt;b&gt;you" in superuser.get(page).content.decode()
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_nobody_adds_changes_or_deletes_what_transitions_own(
+    superuser: Client, rows: dict[str, Any], name: str
+) -> None:
+    row = rows[name]
+    before = {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
+    assert superuser.get(reverse(f"admin:chat_{name}_add")).status_code == 403
+    assert superuser.post(reverse(f"admin:chat_{name}_add"), {"title": "x"}).status_code == 403
+    assert superuser.post(detail_of(name, row), {"title": "x"}).status_code == 403
+    assert superuser.post(detail_of(name, row, "delete"), {"post": "yes"}).status_code == 403
+    assert "delete_selected" not in superuser.get(list_of(name)).content.decode()
+    row.refresh_from_db()
+    assert {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields} == before
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_staff_without_rights_see_nothing(staff: Client, rows: dict[str, Any], name: str) -> None:
+    assert staff.get(list_of(name)).status_code == 403
+    assert staff.get(detail_of(name, rows[name])).status_code == 403
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_list_costs_the_same_queries_for_one_row_and_for_many(
+    superuser: Client, rows: dict[str, Any], user: Any, name: str, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(5):
+        chat = transitions.create_chat(owner=user, parts=[{"type": "text", "text": f"more {number}"}])
+        with chat_update(chat.pk) as update:
+            transitions.acquire(update, worker_id=chat.pk, runner_id=chat.pk)
+            transitions.send_message(update, parts=[{"type": "text", "text": "queued"}], author=user)
+        ApiToken.issue(user, "more")
+        register_model(f"provider-{number}:model")
+    with django_assert_max_num_queries(7):
+        superuser.get(list_of(name))
+
+
+def test_interrupting_is_the_transition_with_its_refusals(superuser: Client, chat: Chat, user: Any) -> None:
+    idle = transitions.create_chat(owner=user, parts=[{"type": "text", "text": "idle"}])
+    with chat_update(idle.pk) as update:
+        transitions.finish_turn(update)
+    page = superuser.post(
+        list_of("chat"), {"action": "interrupt_selected", "_selected_action": [chat.pk, idle.pk]}, follow=True
+    ).content.decode()
+    assert chat_read(chat.pk).state is State.I1
+    assert chat_read(idle.pk).state is State.W
+    assert "interrupted." in page
+    assert "A chat in state W does not allow interrupt." in page
+
+
+def test_who_may_only_look_cannot_interrupt(
+    staff: Client, chat: Chat, django_user_model: Any, published: list[Any]
+) -> None:
+    clerk = django_user_model.objects.get(username="clerk")
+    clerk.user_permissions.add(Permission.objects.get(codename="view_chat"))
+    assert "interrupt_selected" not in staff.get(list_of("chat")).content.decode()
+    staff.post(list_of("chat"), {"action": "interrupt_selected", "_selected_action": [chat.pk]})
+    assert chat_read(chat.pk).state is State.R1
+
+
+def test_a_key_goes_in_and_never_comes_out(superuser: Client, rows: dict[str, Any]) -> None:
+    provider = rows["modelprovider"]
+    for page in (list_of("modelprovider"), detail_of("modelprovider", provider), list_of("chatmodel")):
+        html = superuser.get(page).content.decode()
+        assert KEY not in html
+        assert provider.encrypted_key not in html
+    form = {"name": "openai", "kind": "openai", "base_url": "", "enabled": "on"}
+    superuser.post(detail_of("modelprovider", provider), form)
+    assert ModelProvider.objects.get(pk=provider.pk).api_key == KEY
+    superuser.post(detail_of("modelprovider", provider), {**form, "api_key": "another"})
+    assert ModelProvider.objects.get(pk=provider.pk).api_key == "another"
+    superuser.post(detail_of("modelprovider", provider), {**form, "remove_key": "on"})
+    assert ModelProvider.objects.get(pk=provider.pk).api_key == ""
+
+
+def test_one_model_is_made_the_default(superuser: Client, rows: dict[str, Any]) -> None:
+    superuser.post(list_of("chatmodel"), {"action": "make_default", "_selected_action": [rows["chatmodel"].pk]})
+    assert [model.full_name for model in ChatModel.objects.filter(is_default=True)] == ["openai:gpt-5"]
+
+
+def test_a_token_is_shown_once_and_can_be_deleted(superuser: Client, user: Any) -> None:
+    answer = superuser.post(reverse("admin:chat_apitoken_add"), {"user": user.pk, "name": "a script"}, follow=True)
+    row = ApiToken.objects.get()
+    token = next(word for word in answer.content.decode().replace("<", " ").split() if word.startswith("chatd_"))
+    assert (row.user, row.name, row.digest) == (user, "a script", digest(token))
+    assert token not in superuser.get(list_of("apitoken")).content.decode()
+    assert superuser.post(detail_of("apitoken", row), {"name": "x"}).status_code == 403
+    superuser.post(detail_of("apitoken", row, "delete"), {"post": "yes"})
+    assert not ApiToken.objects.exists()

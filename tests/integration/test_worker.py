@@ -1,0 +1,438 @@
+"""The chat worker in this process, against a real model server: runners, leases, sweep, sync, hand-over."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection
+from structlog.testing import capture_logs
+
+from chat import hints, transitions
+from chat.catalogue import register_model
+from chat.channels import Hint
+from chat.errors import StaleFence
+from chat.models import Chat, RunnerLease
+from chat.update import Fence, chat_read, chat_update
+from chatworker import acquisition, leases
+from chatworker.models import catalogue
+from chatworker.runner import CHANNEL_SIZE, Runner
+from chatworker.testing import wait_until, wait_until_idle
+from chatworker.worker import ChatWorker
+from demomodel.testing import demo_model_process
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SLOW = "[long 200] [interval 0.02]"
+
+
+@pytest.fixture(scope="module")
+def demo_url() -> Iterator[str]:
+    with demo_model_process(interval=0) as demo:
+        yield demo.url
+
+
+@pytest.fixture
+def owner(user: Any, demo_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    catalogue._kept.clear()
+    register_model("demo:demo", base_url=demo_url, default=True)
+    return user
+
+
+@pytest.fixture
+def worker(owner: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatWorker]:
+    """A started worker that hears wake-ups at once, as Celery's pool would."""
+    worker = ChatWorker()
+    with ThreadPoolExecutor(8) as pool:
+        monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(worker.run_chat, chat_id))
+        worker.start()
+        try:
+            yield worker
+        finally:
+            worker.stop(drain_timeout=0)
+
+
+def create(owner: Any, text: str) -> UUID:
+    return transitions.create_chat(owner=owner, parts=[{"type": "text", "text": text}]).pk
+
+
+def said(chat_id: UUID) -> list[tuple[str, str]]:
+    messages = sorted(chat_read(chat_id).messages, key=lambda row: row["id"])
+    return [(row["role"], "".join(part.get("text", "") for part in row["parts"])) for row in messages]
+
+
+def streaming(chat_id: UUID) -> None:
+    """Wait until a model call of the chat has begun."""
+    wait_until(lambda: chat_read(chat_id), lambda snapshot: snapshot.chat.generation_attempt > 0, timeout=10)
+
+
+# --- a turn ----------------------------------------------------------------------------------------------------
+
+
+def test_a_message_is_answered_and_the_chat_belongs_to_nobody_afterwards(worker: ChatWorker, owner: Any) -> None:
+    chat_id = create(owner, "Hello [say Good day.]")
+    snapshot = wait_until_idle(chat_id, timeout=10)
+    assert (snapshot.state, snapshot.chat.snapshot_version) == ("W", 3)
+    assert said(chat_id) == [("user", "Hello [say Good day.]"), ("assistant", "Good day.")]
+    assert not RunnerLease.objects.exists()
+
+
+def test_queued_messages_are_answered_in_their_order(worker: ChatWorker, owner: Any) -> None:
+    chat_id = create(owner, f"one {SLOW}")
+    streaming(chat_id)
+    for text in ("two [say second]", "three [say third]"):
+        with chat_update(chat_id) as update:
+            transitions.send_message(update, parts=[{"type": "text", "text": text}], author=owner)
+    wait_until_idle(chat_id, timeout=20)
+    assert [role for role, _ in said(chat_id)] == ["user", "assistant"] * 3
+    assert [text for role, text in said(chat_id) if role == "assistant"][1:] == ["second", "third"]
+
+
+def test_an_interrupting_message_keeps_the_partial_answer_and_is_answered_next(worker: ChatWorker, owner: Any) -> None:
+    chat_id = create(owner, f"one {SLOW}")
+    wait_until(lambda: chat_read(chat_id), lambda s: s.chat.generation_attempt > 0, timeout=10)
+    with chat_update(chat_id) as update:
+        transitions.send_message(
+            update, parts=[{"type": "text", "text": "two [say second]"}], author=owner, busy_behavior="interrupt"
+        )
+    wait_until_idle(chat_id, timeout=20)
+    roles = [role for role, _ in said(chat_id)]
+    assert roles in (["user", "assistant", "user", "assistant"], ["user", "user", "assistant"])
+    assert said(chat_id)[-1] == ("assistant", "second")
+
+
+def test_a_failing_model_is_tried_again_and_the_retry_is_visible(
+    worker: ChatWorker, owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatworker.failure.BACKOFF_FROM", 0.05)
+    seen: list[Any] = []
+    publish = hints.publish_update
+    monkeypatch.setattr(hints, "publish_update", lambda chat, s: (seen.append(chat.retry_state), publish(chat, s)))
+    chat_id = create(owner, f"{uuid4()} [fail 529 times 2] [say At last.]")
+    snapshot = wait_until_idle(chat_id, timeout=20)
+    assert said(chat_id)[-1] == ("assistant", "At last.")
+    retries = [retry for retry in seen if retry]
+    assert [(retry["attempt"], retry["kind"], retry["status_code"]) for retry in retries] == [
+        (1, "overloaded", 529),
+        (2, "overloaded", 529),
+    ]
+    assert snapshot.chat.retry_state is None
+
+
+def test_an_error_that_no_retry_mends_ends_the_turn_with_a_message_for_a_person(worker: ChatWorker, owner: Any) -> None:
+    chat_id = create(owner, "Hello [fail 401]")
+    snapshot = wait_until_idle(chat_id, timeout=10)
+    assert (snapshot.state, snapshot.chat.last_error["kind"]) == ("E0", "auth")
+    assert "Check the API key" in snapshot.chat.last_error["message"]
+    with chat_update(chat_id) as update:
+        transitions.send_message(update, parts=[{"type": "text", "text": "Again [say Yes.]"}], author=owner)
+    snapshot = wait_until_idle(chat_id, timeout=10)
+    assert (snapshot.state, snapshot.chat.last_error) == ("W", None)
+
+
+def test_a_silent_model_is_cut_off_and_tried_again_up_to_the_limit(
+    worker: ChatWorker, owner: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CHATD_STREAM_SILENCE_TIMEOUT, settings.CHATD_MAX_GENERATION_RETRIES = 0.2, 2
+    monkeypatch.setattr("chatworker.failure.BACKOFF_FROM", 0.05)
+    chat_id = create(owner, "Hello [long 20] [stall after 3]")
+    snapshot = wait_until_idle(chat_id, timeout=20)
+    assert (snapshot.state, snapshot.chat.last_error["kind"]) == ("E0", "stream_silence_timeout")
+    assert [role for role, _ in said(chat_id)] == ["user"]
+
+
+def test_an_answer_without_content_ends_the_turn_without_an_empty_message(worker: ChatWorker, owner: Any) -> None:
+    chat_id = create(owner, "Hello [say ]")
+    assert wait_until_idle(chat_id, timeout=10).state == "W"
+    assert [role for role, _ in said(chat_id)] == ["user"]
+
+
+def test_a_tool_that_does_not_exist_gets_a_result_that_says_so(worker: ChatWorker, owner: Any) -> None:
+    chat_id = create(owner, 'Hello [call weather {"city": "Oslo"}] [call clock {}]')
+    snapshot = wait_until_idle(chat_id, timeout=10)
+    assert snapshot.state == "W"
+    parts = [part for row in sorted(snapshot.messages, key=lambda row: row["id"]) for part in row["parts"]]
+    calls = [part["tool_call_id"] for part in parts if part["type"] == "tool_call"]
+    results = [part for part in parts if part["type"] == "tool_result"]
+    assert [result["tool_call_id"] for result in results] == calls
+    assert all(result["is_error"] and "There is no tool" in result["output"] for result in results)
+
+
+# --- taking a chat -----------------------------------------------------------------------------------------------
+
+
+def own(chat_id: UUID) -> tuple[UUID, UUID]:
+    """Give the chat to a worker that is not there."""
+    worker_id, runner_id = uuid4(), uuid4()
+    with chat_update(chat_id) as update:
+        transitions.acquire(update, worker_id=worker_id, runner_id=runner_id)
+    return worker_id, runner_id
+
+
+def age_leases(seconds: float) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE chat_runnerlease SET heartbeat_at = heartbeat_at - %s * interval '1 s'", [seconds])
+
+
+@pytest.fixture
+def told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
+    woken: list[UUID] = []
+    monkeypatch.setattr(hints, "publish_wake_up", woken.append)
+    return woken
+
+
+def test_a_chat_with_a_fresh_lease_is_not_taken_and_not_changed(owner: Any, told_to_nobody: list[UUID]) -> None:
+    chat_id = create(owner, "Hello")
+    own(chat_id)
+    before = Chat.objects.values().get(pk=chat_id)
+    assert acquisition.acquire(chat_id, uuid4(), uuid4()) is None
+    assert Chat.objects.values().get(pk=chat_id) == before
+    assert acquisition.chats_without_owner(grace=0) == []
+
+
+def test_a_chat_whose_lease_expired_is_found_and_taken_with_a_new_runner(
+    owner: Any, told_to_nobody: list[UUID]
+) -> None:
+    chat_id = create(owner, "Hello")
+    _, dead_runner = own(chat_id)
+    age_leases(21)
+    assert acquisition.chats_without_owner() == [chat_id]
+    runner_id = uuid4()
+    assert acquisition.acquire(chat_id, uuid4(), runner_id) is not None
+    assert Chat.objects.get(pk=chat_id).runner_id == runner_id != dead_runner
+    assert [lease.runner_id for lease in RunnerLease.objects.all()] == [runner_id]
+
+
+def test_of_two_workers_that_want_a_chat_one_gets_it(owner: Any, told_to_nobody: list[UUID]) -> None:
+    chat_id = create(owner, "Hello")
+    start = threading.Barrier(2)
+
+    def take(_: int) -> bool:
+        start.wait()
+        try:
+            return acquisition.acquire(chat_id, uuid4(), uuid4()) is not None
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(take, range(2))) == [False, True]
+    assert RunnerLease.objects.count() == 1
+
+
+@pytest.mark.parametrize("gone", ["deleted", "waiting", "archived"])
+def test_a_chat_that_needs_nobody_is_skipped_silently(owner: Any, told_to_nobody: list[UUID], gone: str) -> None:
+    chat_id = create(owner, "Hello")
+    with connection.cursor() as cursor:
+        if gone == "deleted":
+            cursor.execute("DELETE FROM chat_chat WHERE id = %s", [chat_id])
+        else:
+            archived = gone == "archived"
+            cursor.execute("UPDATE chat_chat SET status = 'waiting', archived = %s", [archived])
+    with capture_logs() as logs:
+        assert acquisition.acquire(chat_id, uuid4(), uuid4()) is None
+    assert logs == []
+
+
+def test_the_sweep_wakes_what_nobody_works_on_after_a_moment_of_grace(owner: Any, told_to_nobody: list[UUID]) -> None:
+    chat_id = create(owner, "Hello")
+    told_to_nobody.clear()
+    assert acquisition.wake_waiting_chats(grace=60) == 0
+    assert acquisition.wake_waiting_chats(grace=0) == 1
+    assert told_to_nobody == [chat_id]
+
+
+def test_a_lost_wake_up_is_made_good_by_the_workers_first_sweep(owner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: None)
+    chat_id = create(owner, "Hello [say Found.]")
+    worker = ChatWorker()
+    with ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(worker.run_chat, chat_id))
+        worker.start()
+        wait_until_idle(chat_id, timeout=10)
+        worker.stop(drain_timeout=0)
+    assert said(chat_id)[-1] == ("assistant", "Found.")
+
+
+# --- leases ----------------------------------------------------------------------------------------------------
+
+
+def test_one_statement_renews_what_is_fresh_and_owned_and_revives_nothing(
+    owner: Any, told_to_nobody: list[UUID], django_assert_num_queries: Any
+) -> None:
+    worker_id = uuid4()
+    keys = []
+    for _ in range(3):
+        chat_id, runner_id = create(owner, "Hello"), uuid4()
+        with chat_update(chat_id) as update:
+            transitions.acquire(update, worker_id=worker_id, runner_id=runner_id)
+        keys.append((chat_id, runner_id))
+    expired, taken, fresh = keys
+    RunnerLease.objects.filter(runner_id=expired[1]).update(heartbeat_at="2020-01-01T00:00Z")
+    own(taken[0])
+    with django_assert_num_queries(1):
+        assert leases.renew(worker_id, keys) == {fresh}
+    assert RunnerLease.objects.get(runner_id=expired[1]).heartbeat_at.year == 2020
+    assert not RunnerLease.objects.filter(runner_id=taken[1]).exists()
+
+
+def test_the_reaper_deletes_expired_leases_and_keeps_fresh_ones(owner: Any, told_to_nobody: list[UUID]) -> None:
+    old, new = create(owner, "Hello"), create(owner, "Hello")
+    own(old)
+    age_leases(21)
+    own(new)
+    assert leases.reap() == 1
+    assert [lease.chat_id for lease in RunnerLease.objects.all()] == [new]
+    assert acquisition.chats_without_owner(grace=0) == [old]
+
+
+def test_a_runner_that_lost_its_chat_leaves_and_its_commit_is_refused(worker: ChatWorker, owner: Any) -> None:
+    chat_id = create(owner, f"Hello {SLOW}")
+    streaming(chat_id)
+    before = chat_read(chat_id).chat
+    own(chat_id)
+    wait_until(lambda: chat_read(chat_id), lambda _: str(chat_id) not in worker.running_chats(), timeout=10)
+    fence = Fence(before.worker_id, before.runner_id, before.history_version, before.status)
+    with pytest.raises(StaleFence), chat_update(chat_id, fence=fence) as update:
+        transitions.finish_turn(update)
+    assert [role for role, _ in said(chat_id)] == ["user"]
+
+
+# --- hints -----------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_hint_is_made_good_by_the_sync_tick(
+    worker: ChatWorker, owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat_id = create(owner, f"Hello {SLOW}")
+    streaming(chat_id)
+    publish = hints.publish_update
+    monkeypatch.setattr(hints, "publish_update", lambda chat, state: None)
+    with chat_update(chat_id) as update:
+        transitions.interrupt(update)
+    assert chat_read(chat_id).state == "I0"
+    monkeypatch.setattr(hints, "publish_update", publish)
+    worker.sync_now()
+    snapshot = wait_until_idle(chat_id, timeout=5)
+    assert snapshot.state == "W"
+
+
+def test_a_sync_leaves_runners_alone_that_began_while_it_read(worker: ChatWorker, owner: Any) -> None:
+    chats = [create(owner, f"Hello {number} [long 30] [interval 0.005]") for number in range(6)]
+    stop = threading.Event()
+
+    def sync_all_the_time() -> None:
+        while not stop.is_set():
+            worker.sync_now()
+            stop.wait(0.002)
+
+    syncing = threading.Thread(target=sync_all_the_time)
+    syncing.start()
+    try:
+        for _ in range(3):
+            for chat_id in chats:
+                wait_until_idle(chat_id, timeout=10)
+                with chat_update(chat_id) as update:
+                    transitions.send_message(update, parts=[{"type": "text", "text": "More [at once]"}], author=owner)
+        for chat_id in chats:
+            assert wait_until_idle(chat_id, timeout=10).state == "W"
+    finally:
+        stop.set()
+        syncing.join()
+
+
+def hint(chat_id: UUID, **values: Any) -> Hint:
+    defaults = {
+        "history_version": 1, "queue_version": 0, "retry_state_version": 0, "generation_attempt": 1,
+        "status": "running", "archived": False, "worker_id": None, "runner_id": None,
+    }  # fmt: skip
+    return Hint(chat_id=str(chat_id), **{"snapshot_version": 1, **defaults, **values})
+
+
+def test_a_full_channel_keeps_the_older_hints_and_never_blocks() -> None:
+    import asyncio
+
+    async def scenario() -> list[int]:
+        chat_id = uuid4()
+        runner = Runner(chat_id, uuid4(), uuid4(), _NO_SERVICES, _Spy())
+        for version in range(1, CHANNEL_SIZE + 10):
+            runner.offer(hint(chat_id, snapshot_version=version))
+        return [runner._hints.get_nowait().snapshot_version for _ in range(runner._hints.qsize())]
+
+    assert asyncio.run(scenario()) == list(range(1, CHANNEL_SIZE + 1))
+
+
+def test_running_a_runner_twice_logs_one_error_and_asks_for_one_clean_up() -> None:
+    import asyncio
+
+    from chatworker.work.step import Done
+
+    chat_id, runner_id, spy = uuid4(), uuid4(), _Spy()
+
+    async def scenario() -> None:
+        runner = Runner(chat_id, uuid4(), runner_id, _NO_SERVICES, spy)
+        await runner.run(Done(chat_id, 1))
+        await runner.run(Done(chat_id, 1))
+
+    with capture_logs() as logs:
+        asyncio.run(scenario())
+    assert [(log["event"], log["log_level"], log["runner_id"]) for log in logs] == [
+        ("runner run called more than once", "error", str(runner_id))
+    ]
+    assert spy.asked == [(chat_id, runner_id)]
+
+
+class _Spy:
+    def __init__(self) -> None:
+        self.asked: list[tuple[UUID, UUID]] = []
+
+    def request_cleanup(self, chat_id: UUID, runner_id: UUID) -> None:
+        self.asked.append((chat_id, runner_id))
+
+
+def _no_services() -> Any:
+    from chatworker.services import Services
+
+    return Services(database=None, episodes=None, models=None)  # type: ignore[arg-type]
+
+
+_NO_SERVICES = _no_services()
+
+
+# --- the end ---------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_stops_hands_its_chats_over_and_another_goes_on(
+    owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = ChatWorker(), ChatWorker()
+    with ThreadPoolExecutor(4) as pool:
+        monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(first.run_chat, chat_id))
+        first.start()
+        second.start()
+        chat_id = create(owner, "Hello [long 60] [interval 0.02]")
+        streaming(chat_id)
+        monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(second.run_chat, chat_id))
+        first.stop(drain_timeout=0)
+        assert chat_read(chat_id).chat.worker_id in (None, second.worker_id)
+        wait_until_idle(chat_id, timeout=10)
+        second.stop(drain_timeout=0)
+    assert [role for role, _ in said(chat_id)] == ["user", "assistant"]
+    assert not RunnerLease.objects.exists()
+
+
+def test_a_draining_worker_finishes_what_it_began(owner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = ChatWorker()
+    with ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(worker.run_chat, chat_id))
+        worker.start()
+        chat_id = create(owner, "Hello [long 30] [interval 0.02]")
+        streaming(chat_id)
+        worker.stop(drain_timeout=10)
+    snapshot = chat_read(chat_id)
+    assert (snapshot.state, snapshot.chat.snapshot_version) == ("W", 3)
+
+
+def test_a_worker_is_started_once(worker: ChatWorker) -> None:
+    with pytest.raises(RuntimeError):
+        worker.start()
