@@ -178,8 +178,8 @@ class EpisodeStore:
 class EpisodeWriter:
     """The writing end of one episode, for as long as one model call streams.
 
-    `add` never waits: it buffers, and the task inside `sending()` sends. All parts stay in memory until the end, so that an
-    emptied Redis is written again. What was once handed to Redis is never changed, only appended to.
+    `add` never waits: it buffers, and the task inside `sending()` sends. All parts stay in memory until the end, so
+    that an emptied Redis is written again. What was once handed to Redis is never changed, only appended to.
     """
 
     def __init__(

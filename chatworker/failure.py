@@ -29,7 +29,9 @@ _PROVIDERS = (
     (r"openai", "OpenAI"),
 )
 _INTERRUPTED = ("chat interrupted", "request interrupted", "operation interrupted")
-_TRUNCATED = ("stream closed before message_stop", "stream closed before terminal event")
+_TRUNCATED = (
+    "stream closed before message_stop", "stream closed before terminal event", "ended without a `finish_reason`",
+)  # fmt: skip
 _CONFIG = (
     "invalid model", "model not found", "model_not_found", "unsupported model", "context length exceeded",
     "context_length_exceeded", "context_exceeded", "maximum context length", "malformed config",

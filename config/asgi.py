@@ -1,14 +1,17 @@
-"""The web process: Django for everything, except live streams, which bypass its threads (`chat/stream/`)."""
+"""The web process: live streams have an application of their own (`chat/stream/`), Django has everything else."""
 
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ.setdefault("CHATD_PROCESS", "web")
 
-from django.core.asgi import get_asgi_application
+import django
 
-django_application = get_asgi_application()
+django.setup(set_prefix=False)
 
-from chat.stream.app import StreamApplication  # noqa: E402  (needs the apps loaded)
+from django.conf import settings  # noqa: E402  (what follows needs the apps loaded)
 
-application = StreamApplication(otherwise=django_application)
+from chat.stream.app import StreamApplication  # noqa: E402
+from config.handler import ThreadedHandler  # noqa: E402
+
+application = StreamApplication(otherwise=ThreadedHandler(threads=settings.CHATD_WEB_CONNECTIONS))

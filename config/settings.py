@@ -65,7 +65,6 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
-ASGI_APPLICATION = "config.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -88,7 +87,6 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "/static/"
-STATIC_ROOT = CHATD_DATA_DIR / "static"
 WHITENOISE_USE_FINDERS = True  # the admin's files straight from the packages: nothing to collect
 WHITENOISE_AUTOREFRESH = DEBUG
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
@@ -123,11 +121,13 @@ _database.setdefault("OPTIONS", {}).update(
     keepalives_interval=5,
     keepalives_count=3,
 )
+CHATD_WEB_CONNECTIONS = env.integer("CHATD_WEB_CONNECTIONS", 10, least=1)
+STREAM_CONNECTIONS = 4
 if env.text("CHATD_PROCESS") == "web":
     # The web process lends a connection per request, from a pool that idle streams never touch.
     _database["OPTIONS"]["pool"] = {
         "min_size": 2,
-        "max_size": env.integer("CHATD_WEB_CONNECTIONS", 10, least=1),
+        "max_size": CHATD_WEB_CONNECTIONS + STREAM_CONNECTIONS,
         "timeout": 10,
     }
     _database["CONN_HEALTH_CHECKS"] = True

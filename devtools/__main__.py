@@ -18,6 +18,7 @@ COMMANDS = {
     "down": Command("devtools.down", "stop what `up` started"),
     "status": Command("devtools.status", "each process with its role and pid"),
     "test": Command("devtools.checks", "static checks and the test suite"),
+    "bench": Command("devtools.bench", "measure a Chatd of its own: how long a turn takes, turns per second"),
 }
 
 HELP = """\

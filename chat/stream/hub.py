@@ -1,13 +1,11 @@
 """The feeds of one process: a chat's feed begins with its first client and ends with its last."""
 
 import asyncio
-import threading
 from uuid import UUID
 
 import redis.asyncio
 import structlog
 from django.conf import settings
-from django.db import connections
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -23,7 +21,6 @@ logger = structlog.get_logger(__name__)
 DATABASE_THREADS = 4
 """Readings at a time in one process; each takes about a millisecond."""
 CANCEL_AGAIN_AFTER = 0.05
-CLOSE_TIMEOUT = 5.0
 REDIS_TIMEOUT = 1.0
 """Seconds: committed messages wait behind a reading of live parts, and must not wait long for a Redis that is away."""
 
@@ -56,18 +53,7 @@ class Hub:
         await _cancelled(*self._tasks)
         await _cancelled(self._listening)  # after the feeds, which end their subscriptions with it
         await self._redis.aclose()
-        await self._close_connections()
         await asyncio.to_thread(self.database.close)
-
-    async def _close_connections(self) -> None:
-        """Each thread closes its own connection, since none can do it for another; they meet so that all take part."""
-        all_there = threading.Barrier(DATABASE_THREADS)
-
-        def close() -> None:
-            connections.close_all()
-            all_there.wait(CLOSE_TIMEOUT)
-
-        await asyncio.gather(*(self.database.run(close) for _ in range(DATABASE_THREADS)), return_exceptions=True)
 
     def watch(self, chat_id: UUID, view: View) -> Client:
         """A new client; it gets what `view` does not know, then whatever happens. Give it back with `unwatch`."""

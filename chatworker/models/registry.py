@@ -9,6 +9,7 @@ from pydantic_ai.models import Model
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.google import GoogleModel
 from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.google import GoogleProvider
 from pydantic_ai.providers.openai import OpenAIProvider
@@ -51,4 +52,5 @@ def _model(spec: ModelSpec, http: Any) -> Model:
     if spec.kind == "google":
         return GoogleModel(spec.name, provider=GoogleProvider(api_key=key, base_url=url, http_client=http))
     openai = AsyncOpenAI(api_key=key, base_url=url, max_retries=0, http_client=http)
-    return OpenAIChatModel(spec.name, provider=OpenAIProvider(openai_client=openai))
+    whole = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)  # else a cut answer looks complete
+    return OpenAIChatModel(spec.name, provider=OpenAIProvider(openai_client=openai), profile=whole)

@@ -2,23 +2,26 @@
 
 A turn runs from the moment a client sends its message until its stream says that the chat is waiting; the first part
 is the first `message_part` on that stream. Everything is real: HTTP, Postgres, Redis, Celery, the model over HTTP.
+Beside it, in the same run, the glue that most teams write (`devtools/bench/glue.py`), measured by the same client.
 """
 
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from statistics import quantiles
+from datetime import datetime
+from statistics import median, quantiles
 
 from devtools.bench.client import Connection
+from devtools.stack import Stack
 
 PROMPT = "Say it. [at once] [say The answer is forty-two, as it always was.]"
+WARM_UP_TURNS = 10
 SEQUENTIAL_TURNS = 100
 CHATS_AT_ONCE = 32
 TURNS_PER_CHAT = 10
-TURN_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,55 +33,66 @@ class Turn:
     whole: float
 
 
-class Chat:
-    """A chat with an open stream; `turn` sends a message and waits for its end."""
-
-    def __init__(self, url: str, token: str) -> None:
-        self._requests = Connection(url, token)
-        self._stream = Connection(url, token)
-        self._id = ""
-
-    async def turns(self, count: int) -> list[Turn]:
-        """`count` turns after one that is not counted: the first makes connections and fills caches."""
-        begun = time.perf_counter()
-        chat = await self._requests.request("POST", "/api/v1/chats", {"message": {"text": PROMPT}})
-        measured: list[Turn] = []
-        answered, first_part = time.perf_counter(), 0.0
-        try:
-            async with aclosing(self._stream.events(f"/api/v1/chats/{chat['id']}/stream")) as events:
-                async for event in events:
-                    if event.name == "message_part" and not first_part:
-                        first_part = event.at
-                    if event.name == "status" and event.data["status"] == "waiting":
-                        measured.append(Turn(answered - begun, first_part - begun, event.at - begun))
-                        if len(measured) > count:
-                            break
-                        begun, first_part = time.perf_counter(), 0.0
-                        path = f"/api/v1/chats/{chat['id']}/messages"
-                        await self._requests.request("POST", path, {"text": PROMPT})
-                        answered = time.perf_counter()
-        finally:
-            await self._requests.close()
-            await self._stream.close()
-        return measured[1:]
+Begin = Callable[[Connection], Awaitable[str]]
+"""Starts a chat with its first message; the path of its stream."""
 
 
-async def measure(url: str, token: str) -> dict[str, float]:
-    """The figures of `./dev bench turn --json`, from a running Chatd."""
-    await Chat(url, token).turns(10)
-    async with asyncio.timeout(SEQUENTIAL_TURNS * TURN_TIMEOUT):
-        one = await Chat(url, token).turns(SEQUENTIAL_TURNS)
+@dataclass(frozen=True)
+class System:
+    """What is measured: how to start a chat there, and where to send the next message."""
+
+    url: str
+    token: str
+    starts_by_sending: bool
+
+    async def begin(self, requests: Connection, name: str) -> tuple[str, str]:
+        """The paths of a chat's messages and of its stream."""
+        if not self.starts_by_sending:
+            return f"/{name}", f"/{name}"
+        chat = await requests.request("POST", "/api/v1/chats", {"message": {"text": PROMPT}})
+        return f"/api/v1/chats/{chat['id']}/messages", f"/api/v1/chats/{chat['id']}/stream"
+
+
+async def turns(system: System, count: int, name: str = "one") -> list[Turn]:
+    """`count` turns of one chat, after one that is not counted: the first makes connections and fills caches."""
+    requests, stream = Connection(system.url, system.token), Connection(system.url, system.token)
+    measured: list[Turn] = []
+    begun, answered, first_part = time.perf_counter(), 0.0, 0.0
+    try:
+        messages, path = await system.begin(requests, name)
+        async with aclosing(stream.events(path)) as events:
+            async for event in events:
+                if event.name == "message_part" and not first_part:
+                    first_part = event.at
+                over = event.name == "status" and event.data["status"] == "waiting"
+                if over:
+                    measured.append(Turn(answered - begun, first_part - begun, event.at - begun))
+                if len(measured) > count:
+                    break
+                if over or (event.name == "ready" and not system.starts_by_sending):
+                    begun, first_part = time.perf_counter(), 0.0
+                    await requests.request("POST", messages, {"text": PROMPT})
+                    answered = time.perf_counter()
+    finally:
+        await requests.close()
+        await stream.close()
+    return measured[1:]
+
+
+async def measure(system: System) -> dict[str, float]:
+    """The figures of one system that runs."""
+    await turns(system, WARM_UP_TURNS, "warm-up")
+    one = await turns(system, SEQUENTIAL_TURNS)
     begun = time.perf_counter()
-    many = await asyncio.gather(*(Chat(url, token).turns(TURNS_PER_CHAT) for _ in range(CHATS_AT_ONCE)))
+    many = await asyncio.gather(*(turns(system, TURNS_PER_CHAT, f"chat-{n}") for n in range(CHATS_AT_ONCE)))
     seconds = time.perf_counter() - begun
-    done = sum(len(turns) + 1 for turns in many)
     return {
         "turn_p50_ms": _ms([turn.whole for turn in one], 50),
         "turn_p95_ms": _ms([turn.whole for turn in one], 95),
         "first_part_p50_ms": _ms([turn.first_part for turn in one], 50),
         "first_part_p95_ms": _ms([turn.first_part for turn in one], 95),
         "sent_p50_ms": _ms([turn.answered for turn in one], 50),
-        "turns_per_s_32": round(done / seconds, 1),
+        "turns_per_s_32": round(sum(len(done) + 1 for done in many) / seconds, 1),
     }
 
 
@@ -86,7 +100,38 @@ def _ms(seconds: Sequence[float], percentile: int) -> float:
     return round(quantiles(seconds, n=100, method="inclusive")[percentile - 1] * 1000, 1)
 
 
-if __name__ == "__main__":
-    import sys
+STAGES = ("send → committed", "committed → acquired", "acquired → step committed", "step committed → told")
 
-    print(json.dumps(asyncio.run(measure(sys.argv[1], sys.argv[2]))))
+
+async def stages(stack: Stack, count: int = 30) -> dict[str, float]:
+    """Median milliseconds of each stage of a sequential turn, from the clients' clock and the processes' own log."""
+    requests, stream = Connection(stack.url, stack.token), Connection(stack.url, stack.token)
+    sent, told = [], []
+    chat = await requests.request("POST", "/api/v1/chats", {"message": {"text": PROMPT}})
+    async with aclosing(stream.events(f"/api/v1/chats/{chat['id']}/stream")) as events:
+        async for event in events:
+            if event.name == "status" and event.data["status"] == "waiting":
+                told.append(time.time())
+                if len(told) > count:
+                    break
+                sent.append(time.time())
+                await requests.request("POST", f"/api/v1/chats/{chat['id']}/messages", {"text": PROMPT})
+    await requests.close()
+    await stream.close()
+    logged = _transitions(stack.log(), chat["id"])
+    rows = zip(
+        sent, logged["send_message_queue"], logged["acquire"][1:], logged["commit_step"][1:], told[1:], strict=True
+    )
+    per_stage = zip(*([(b - a) * 1000 for a, b in zip(row, row[1:], strict=False)] for row in rows), strict=True)
+    return {name: round(median(values), 1) for name, values in zip(STAGES, per_stage, strict=True)}
+
+
+def _transitions(log: str, chat_id: str) -> dict[str, list[float]]:
+    """When each transition of a chat was logged, by its name."""
+    found: dict[str, list[float]] = {"send_message_queue": [], "acquire": [], "commit_step": []}
+    for line in log.splitlines():
+        if chat_id in line and '"chat.transition"' in line:
+            entry = json.loads(line[line.index("{") :])
+            for name in set(entry["did"]) & set(found):
+                found[name].append(datetime.fromisoformat(entry["timestamp"]).timestamp())
+    return {name: sorted(times) for name, times in found.items()}

@@ -1,4 +1,4 @@
-"""The model adapter against what providers really sent, and against the demo model's failures: real clients over HTTP."""
+"""The model adapter over HTTP: against what providers really sent, and against the failures of the demo model."""
 
 import asyncio
 import json
@@ -34,7 +34,8 @@ def run(test: Callable[[ModelRegistry], Awaitable[None]]) -> None:
                 await test(registry)
         finally:
             await registry.aclose()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if left := asyncio.all_tasks() - {asyncio.current_task()}:  # generators that the loop is about to close
+            _, left = await asyncio.wait(left, timeout=1)
         assert not left, f"tasks are left: {left}"
 
     asyncio.run(main())
@@ -98,7 +99,8 @@ def test_what_anthropic_thought_is_kept_with_its_signature_which_is_never_shown(
     assert answer.usage == {"input_tokens": 43, "output_tokens": 282}
     assert not any("meta" in delta for delta in deltas)
     (request,) = server.requests
-    assert (request.path, request.headers["x-api-key"]) == ("/v1/messages", "secret")
+    assert request.path == "/v1/messages"
+    assert "secret" in (request.headers.get("x-api-key", "") + request.headers.get("authorization", ""))
     assert request.body["system"] in ("Be kind.", [{"type": "text", "text": "Be kind."}])
 
 
@@ -180,7 +182,7 @@ def test_a_signature_goes_back_to_the_model_that_made_it_and_to_no_other() -> No
     for model, blocks in (("anthropic:m", ["thinking", "text"]), ("openai:gpt", ["text"])):
         history = [USER, PromptMessage("assistant", answer.parts, model), USER]
         _, _, server = asked("anthropic_thinking", "anthropic", history)
-        user, assistant, _ = server.requests[0].body["messages"]
+        assistant = server.requests[0].body["messages"][1]
         assert [block["type"] for block in assistant["content"]] == blocks
         if blocks[0] == "thinking":
             assert assistant["content"][0]["signature"] == answer.parts[0]["meta"]["signature"]

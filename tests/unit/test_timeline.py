@@ -272,6 +272,15 @@ def test_the_open_calls_are_told_also_when_the_message_that_made_them_is_long_kn
     assert [call["tool_call_id"] for call in events[1].data["calls"]] == ["c1"]
 
 
+def test_a_whole_turn_between_two_readings_is_told_with_its_status_though_that_is_the_same() -> None:
+    history = History()
+    history.change(message="assistant", status="waiting")
+    view = up_to_date(history)
+    history.change(message="user", status="running")
+    history.change(message="assistant", status="waiting")
+    assert names(events_between(view, history.reading(view))[0]) == ["message", "message", "status"]
+
+
 def test_a_retry_that_is_over_makes_no_event() -> None:
     history = History()
     history.change(attempt=True, retry=RETRY)
@@ -305,10 +314,10 @@ def test_a_deleted_message_resets_the_history_of_who_may_have_it_and_of_nobody_e
     history.change(message="assistant", visibility="model")
     view = up_to_date(history)
     history.change(delete=1)
-    assert names(events_between(view, history.reading(view))[0]) == []
+    assert names(events_between(view, history.reading(view))[0]) == ["status"]
     history.change(delete=0, message="user")
     events, after = events_between(view, history.reading(view))
-    assert names(events) == ["history_reset", "message"]
+    assert names(events) == ["history_reset", "message", "status"]
     assert events_between(after, history.reading(after))[0] == []
     assert names(events_between(NOTHING, history.reading())[0]) == ["message", "status"]
 
