@@ -32,7 +32,7 @@ RUN_CHAT = "chatworker.run_chat"
 
 
 @cache
-def _redis() -> "redis.Redis[Any]":
+def _redis() -> redis.Redis:
     return redis.Redis.from_url(
         settings.CHATD_REDIS_URL,
         socket_timeout=PUBLISH_TIMEOUT,
@@ -44,8 +44,11 @@ def _redis() -> "redis.Redis[Any]":
 @cache
 def _producers() -> Any:
     """Producers for wake-ups alone: short time-outs here, while a worker's blocking reads need long ones."""
-    options = dict(settings.CELERY_BROKER_TRANSPORT_OPTIONS)
-    options.update(socket_timeout=PUBLISH_TIMEOUT, socket_connect_timeout=PUBLISH_TIMEOUT)
+    options = {
+        **settings.CELERY_BROKER_TRANSPORT_OPTIONS,
+        "socket_timeout": PUBLISH_TIMEOUT,
+        "socket_connect_timeout": PUBLISH_TIMEOUT,
+    }
     return pools.producers[Connection(settings.CELERY_BROKER_URL, transport_options=options)]
 
 

@@ -24,7 +24,7 @@ def this_worker() -> ChatWorker | None:
     return _worker
 
 
-class ChatWorkerStep(bootsteps.StartStopStep):  # type: ignore[misc]
+class ChatWorkerStep(bootsteps.StartStopStep):
     requires = {"celery.worker.components:Pool"}
 
     def include_if(self, worker: Any) -> bool:
@@ -51,21 +51,21 @@ class ChatWorkerStep(bootsteps.StartStopStep):  # type: ignore[misc]
             _worker = None
 
 
-@control_command()  # type: ignore[untyped-decorator]
+@control_command()
 def chatd_heartbeat(state: Any, **_newer: Any) -> None:
     """Renew the leases of this process's chats now."""
     if _worker is not None:
         _worker.heartbeat_now()
 
 
-@control_command()  # type: ignore[untyped-decorator]
+@control_command()
 def chatd_sync(state: Any, **_newer: Any) -> None:
     """Compare this process's runners with the database now."""
     if _worker is not None:
         _worker.sync_now()
 
 
-@inspect_command()  # type: ignore[untyped-decorator]
+@inspect_command()
 def chatd_running(state: Any, **_newer: Any) -> dict[str, Any]:
     """The chats that this process runs."""
     if _worker is None:

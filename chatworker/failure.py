@@ -117,7 +117,11 @@ def judge(error: BaseException) -> Failure:
     if "insufficient_quota" in text or (_any(_QUOTA, text) and status != 429 and not config):
         return failure("usage_limit", False, f"{who} refuses: the account's quota or billing limit is reached.")
     if status == 401 or _any(_AUTH, text) or ((status == 403 or "forbidden" in text) and not config):
-        return failure("auth", False, f"Authentication with {who} failed. Check the API key and permissions.")
+        return failure(
+            "auth",
+            False,
+            f"Authentication with {who.replace('The', 'the', 1)} failed. Check the API key and permissions.",
+        )
     if (status == 429 or _any(_RATE, text)) and not config:
         return failure("rate_limit", True, f"{who} is rate limiting requests.")
     broken = _any(_TRANSPORT, text) or _EOF.search(text)

@@ -21,8 +21,8 @@ from chat.models import Chat
 from chat.stream.listener import Listener
 from chat.update import chat_update
 from chatworker.acquisition import acquire
+from chatworker.resources import Resources
 from chatworker.runner import Runner
-from chatworker.services import Services
 from chatworker.work.step import Done
 
 logger = structlog.get_logger(__name__)
@@ -37,14 +37,14 @@ class RunnerManager:
     def __init__(
         self,
         worker_id: UUID,
-        services: Services,
+        resources: Resources,
         listener: Listener,
         *,
         lease_ttl: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.worker_id = worker_id
-        self._services = services
+        self._resources = resources
         self._listener = listener
         self._lease_ttl = lease_ttl
         self._clock = clock
@@ -63,12 +63,12 @@ class RunnerManager:
             return
         runner_id = uuid4()
         key = chat_id, runner_id
-        runner = Runner(chat_id, self.worker_id, runner_id, self._services, self)
+        runner = Runner(chat_id, self.worker_id, runner_id, self._resources, self)
         # Subscribe first, then read: what changes in between arrives as a hint.
         await self._listener.subscribe(hint_channel(chat_id), runner.on_message)
         try:
             acquired_at = self._clock()
-            step = await self._services.database.run(acquire, chat_id, self.worker_id, runner_id)
+            step = await self._resources.database.run(acquire, chat_id, self.worker_id, runner_id)
             if step is None or isinstance(step, Done):
                 return
             self._runners[key] = runner
@@ -82,7 +82,7 @@ class RunnerManager:
                 raise error
         finally:
             for registry in (self._runners, self._tasks, self._renewed_at):
-                registry.pop(key, None)  # type: ignore[attr-defined]
+                registry.pop(key, None)
             await self._listener.unsubscribe(hint_channel(chat_id), runner.on_message)
 
     def request_cleanup(self, chat_id: UUID, runner_id: UUID) -> None:
@@ -118,7 +118,7 @@ class RunnerManager:
         if not held:
             return
         try:
-            hints = await self._services.database.run(_read_rows, {chat_id for (chat_id, _), _ in held})
+            hints = await self._resources.database.run(_read_rows, {chat_id for (chat_id, _), _ in held})
         except DatabaseError as error:
             logger.warning("sync.failed", error=repr(error))
             return
@@ -146,7 +146,7 @@ class RunnerManager:
         try:
             async with asyncio.timeout(SHUTDOWN_DATABASE_TIMEOUT):
                 for chat_id, runner_id in left:
-                    await self._services.database.run(partial(_hand_over, chat_id, self.worker_id, runner_id))
+                    await self._resources.database.run(partial(_hand_over, chat_id, self.worker_id, runner_id))
         except (TimeoutError, DatabaseError) as error:
             logger.warning("worker.hand_over_failed", error=repr(error))
 

@@ -19,11 +19,12 @@ from uuid import UUID
 import structlog
 
 from chat.channels import Hint, decode_hint
-from chat.episodes import EpisodeId, EpisodeWriter
+from chat.episode_writer import EpisodeWriter
+from chat.episodes import EpisodeId
 from chat.errors import ChatNotFound, StaleFence
 from chat.execution import Status
 from chat.update import Fence, chat_update
-from chatworker.services import Services
+from chatworker.resources import Resources
 from chatworker.work.execute_tools import execute_tools
 from chatworker.work.generate import generate
 from chatworker.work.interrupt import interrupt
@@ -46,9 +47,9 @@ class Effects(Protocol):
 
 
 class Runner:
-    def __init__(self, chat_id: UUID, worker_id: UUID, runner_id: UUID, services: Services, effects: Effects) -> None:
+    def __init__(self, chat_id: UUID, worker_id: UUID, runner_id: UUID, resources: Resources, effects: Effects) -> None:
         self.chat_id, self.worker_id, self.runner_id = chat_id, worker_id, runner_id
-        self._services = replace(services, observer=self)
+        self._resources = replace(resources, observer=self)
         self._commits_done = asyncio.Event()
         self._commits_done.set()
         self._effects = effects
@@ -145,7 +146,7 @@ class Runner:
     async def _look(self) -> Step | None:
         """Begin what the chat's row asks for now; None if it is not ours any more."""
         try:
-            return await self._services.commit(partial(self._begin), what="begin_step")
+            return await self._resources.commit(partial(self._begin), what="begin_step")
         except (StaleFence, ChatNotFound):
             return None
 
@@ -170,7 +171,7 @@ class Runner:
                 return await self._look()
             except Exception:
                 self._log.exception("runner.step_failed", step=type(step).__name__, retry_after=delay)
-            await self._services.sleep(delay)
+            await self._resources.sleep(delay)
             delay = min(delay * 2, RETRY_UP_TO)
             following = await self._look()
             if following is None or isinstance(following, Done):
@@ -179,9 +180,9 @@ class Runner:
 
     async def _work(self, step: Step) -> Step:
         if isinstance(step, Generate):
-            self._writer = EpisodeWriter(self._services.episodes, step.episode)
-            return await generate(step, self._services, self._writer)
+            self._writer = EpisodeWriter(self._resources.episodes, step.episode)
+            return await generate(step, self._resources, self._writer)
         if isinstance(step, Interrupt):
-            return await interrupt(step, self._services, self._writer)
+            return await interrupt(step, self._resources, self._writer)
         assert isinstance(step, ExecuteTools)
-        return await execute_tools(step, self._services)
+        return await execute_tools(step, self._resources)

@@ -25,7 +25,7 @@ from chatworker.acquisition import wake_waiting_chats
 from chatworker.leases import Heartbeat
 from chatworker.manager import RunnerManager
 from chatworker.models.registry import ModelRegistry
-from chatworker.services import Services
+from chatworker.resources import Resources
 
 logger = structlog.get_logger(__name__)
 
@@ -102,13 +102,13 @@ class ChatWorker:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         database = DatabaseThreads(DATABASE_THREADS, name="chat-worker-db")
-        client: redis.asyncio.Redis[Any] = redis.asyncio.Redis.from_url(
+        client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
             settings.CHATD_REDIS_URL, socket_timeout=REDIS_TIMEOUT, socket_connect_timeout=REDIS_TIMEOUT
         )
         models = ModelRegistry()
-        services = Services(database, EpisodeStore(client), models)
+        resources = Resources(database, EpisodeStore(client), models)
         listener = Listener(settings.CHATD_REDIS_URL, on_reconnect=self.sync_now)
-        manager = self._manager = RunnerManager(self.worker_id, services, listener, lease_ttl=settings.CHATD_LEASE_TTL)
+        manager = self._manager = RunnerManager(self.worker_id, resources, listener, lease_ttl=settings.CHATD_LEASE_TTL)
         self._heartbeat = Heartbeat(
             self.worker_id,
             interval=settings.CHATD_HEARTBEAT_INTERVAL,

@@ -8,13 +8,11 @@ number of threads bounds the database connections. Answers are sent whole: live 
 
 from typing import Any
 
-from asgiref.typing import ASGIReceiveCallable, ASGISendCallable
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.handlers.base import BaseHandler
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
 from chat.database import DatabaseThreads
@@ -33,7 +31,7 @@ class ThreadedHandler(ASGIHandler):
             raise ValueError(f"there are no {scope['type']} connections here")
         await self.handle(scope, receive, send)
 
-    async def handle(self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
         try:
             body = await self.read_body(receive)
         except RequestAborted:  # the client left while it was still speaking
@@ -43,11 +41,11 @@ class ThreadedHandler(ASGIHandler):
         finally:
             body.close()
 
-    def _respond(self, scope: Any, body: Any) -> HttpResponseBase:
+    def _respond(self, scope: Any, body: Any) -> Any:
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
         request, refused = self.create_request(scope, body)
-        response = refused if request is None else self.get_response(request)
+        response: Any = refused if request is None else self.get_response(request)
         if response.streaming:
             whole = HttpResponse(b"".join(response), status=response.status_code, headers=response.headers)
             whole.cookies = response.cookies

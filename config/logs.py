@@ -1,7 +1,11 @@
-"""Log events, not sentences: one line an event, with fields; JSON where nobody watches, columns on a terminal."""
+"""Log events, not sentences: one line an event, with fields; JSON where nobody watches, columns on a terminal.
+
+`CHATD_LOG=columns` says that a terminal is at the other end of the pipe; `./dev up` sets it.
+"""
 
 import logging
 import logging.config
+import os
 import sys
 
 import structlog
@@ -27,7 +31,7 @@ def logging_config(*, debug: bool) -> None:
     )
     renderer = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
-        if debug or sys.stderr.isatty()
+        if debug or sys.stderr.isatty() or os.environ.get("CHATD_LOG") == "columns"
         else structlog.processors.JSONRenderer(default=str)
     )
     logging.config.dictConfig(

@@ -52,7 +52,8 @@ class Listener:
                         self._pubsub = pubsub
                         if not first:
                             logger.info("redis.reconnected")
-                            self._on_reconnect()
+                        if not first or self._callbacks:
+                            self._on_reconnect()  # whoever subscribed before has not been heard until now
                         first, delay = False, RECONNECT_FROM
                         await self._read(pubsub)
                 except (RedisError, OSError) as error:

@@ -9,12 +9,12 @@ from functools import partial
 from chat import content, transitions
 from chat.transitions import NewMessage
 from chat.update import chat_update
-from chatworker.services import Services
+from chatworker.resources import Resources
 from chatworker.work.step import ExecuteTools, Step, begin_step
 
 
-async def execute_tools(step: ExecuteTools, services: Services) -> Step:
-    return await services.commit(partial(_commit, step), what="commit_step")
+async def execute_tools(step: ExecuteTools, resources: Resources) -> Step:
+    return await resources.commit(partial(_commit, step), what="commit_step")
 
 
 def _commit(step: ExecuteTools) -> Step:

@@ -12,32 +12,33 @@ import structlog
 from django.conf import settings
 
 from chat import transitions
-from chat.episodes import EpisodeFull, EpisodeRefused, EpisodeWriter
+from chat.episode_writer import EpisodeWriter
+from chat.episodes import EpisodeFull, EpisodeRefused
 from chat.transitions import NewMessage
 from chat.update import chat_update
 from chatworker.failure import Failure, backoff, judge
 from chatworker.models.protocol import ModelAnswer, ModelError
-from chatworker.services import Services
+from chatworker.resources import Resources
 from chatworker.work.step import Generate, Step, begin_step
 
 logger = structlog.get_logger(__name__)
 
 
-async def generate(step: Generate, services: Services, writer: EpisodeWriter) -> Step:
+async def generate(step: Generate, resources: Resources, writer: EpisodeWriter) -> Step:
     """One attempt; returns the step that follows. Raises `StaleFence` where the chat moved on."""
     try:
-        answer = await _stream(step, services, writer)
+        answer = await _stream(step, resources, writer)
     except ModelError as error:
-        return await _failed(step, services, judge(error))
-    following = await services.commit(partial(_commit_answer, step, answer), what="commit_step")
-    await services.episodes_closed(step.episode)
+        return await _failed(step, resources, judge(error))
+    following = await resources.commit(partial(_commit_answer, step, answer), what="commit_step")
+    await resources.episodes_closed(step.episode)
     return following
 
 
-async def _stream(step: Generate, services: Services, writer: EpisodeWriter) -> ModelAnswer:
+async def _stream(step: Generate, resources: Resources, writer: EpisodeWriter) -> ModelAnswer:
     """The answer, its parts handed to the episode as they come."""
     silence = settings.CHATD_STREAM_SILENCE_TIMEOUT
-    client = services.models.client(step.spec)
+    client = resources.models.client(step.spec)
     kind = "startup_timeout"
     try:
         async with (
@@ -69,17 +70,17 @@ def _commit_answer(step: Generate, answer: ModelAnswer) -> Step:
         return begin_step(update, known=step.history)
 
 
-async def _failed(step: Generate, services: Services, failure: Failure) -> Step:
+async def _failed(step: Generate, resources: Resources, failure: Failure) -> Step:
     """Wait and begin again, or end the turn with the error."""
     log = logger.bind(chat_id=str(step.chat_id), attempt=step.attempt, kind=failure.kind)
     if not failure.retryable or step.attempt >= settings.CHATD_MAX_GENERATION_RETRIES:
         log.warning("generation.failed", error=failure.detail or failure.message)
-        return await services.commit(partial(_commit_error, step, failure), what="finish_error")
+        return await resources.commit(partial(_commit_error, step, failure), what="finish_error")
     delay = max(backoff(step.attempt - 1), failure.retry_after)
     log.info("generation.retried", error=failure.detail or failure.message, retry_after=delay)
-    await services.commit(partial(_record_retry, step, failure, delay), what="record_retry_state")
-    await services.sleep(delay)
-    return await services.commit(partial(_begin_again, step), what="record_generation_attempt")
+    await resources.commit(partial(_record_retry, step, failure, delay), what="record_retry_state")
+    await resources.sleep(delay)
+    return await resources.commit(partial(_begin_again, step), what="record_generation_attempt")
 
 
 def _commit_error(step: Generate, failure: Failure) -> Step:

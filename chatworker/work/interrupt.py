@@ -11,27 +11,27 @@ import structlog
 from redis.exceptions import RedisError
 
 from chat import content, transitions
-from chat.episodes import EpisodeWriter
+from chat.episode_writer import EpisodeWriter
 from chat.transitions import NewMessage
 from chat.update import chat_update
-from chatworker.services import Services
+from chatworker.resources import Resources
 from chatworker.work.step import Interrupt, Step, begin_step
 
 logger = structlog.get_logger(__name__)
 
 
-async def interrupt(step: Interrupt, services: Services, writer: EpisodeWriter | None) -> Step:
+async def interrupt(step: Interrupt, resources: Resources, writer: EpisodeWriter | None) -> Step:
     """Commit the partial answer. Raises `StaleFence` where the chat moved on."""
     parts: list[dict[str, Any]] = []
     if step.episode.generation_attempt:
         try:
-            await services.episodes.close(step.episode)
-            parts = [part for _, _, part in await services.episodes.parts(step.episode)]
+            await resources.episodes.close(step.episode)
+            parts = [part for _, _, part in await resources.episodes.parts(step.episode)]
         except (RedisError, OSError) as error:
             logger.warning("interrupt.without_redis", chat_id=str(step.chat_id), error=repr(error))
         if writer is not None and writer.episode == step.episode and len(writer.streamed) > len(parts):
             parts = writer.streamed
-    return await services.commit(partial(_commit, step, parts), what="finish_interruption")
+    return await resources.commit(partial(_commit, step, parts), what="finish_interruption")
 
 
 def _commit(step: Interrupt, parts: list[dict[str, Any]]) -> Step:

@@ -7,7 +7,7 @@ good part of the figures. Speaks only what Chatd answers: Content-Length and chu
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,7 +45,7 @@ class Connection:
             raise HttpError(f"{method} {path}: {status} {raw.decode()}")
         return json.loads(raw) if raw else None
 
-    async def events(self, path: str, cursor: str = "") -> AsyncIterator[SseEvent]:
+    async def events(self, path: str, cursor: str = "") -> AsyncGenerator[SseEvent]:
         """The events of a stream until the server ends it."""
         reader = await self._send("GET", path, None, {"Last-Event-ID": cursor} if cursor else {})
         status, _ = await _head(reader)

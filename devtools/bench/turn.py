@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from statistics import median, quantiles
 
 from devtools.bench.client import Connection
@@ -119,10 +120,8 @@ async def stages(stack: Stack, count: int = 30) -> dict[str, float]:
     await requests.close()
     await stream.close()
     logged = _transitions(stack.log(), chat["id"])
-    rows = zip(
-        sent, logged["send_message_queue"], logged["acquire"][1:], logged["commit_step"][1:], told[1:], strict=True
-    )
-    per_stage = zip(*([(b - a) * 1000 for a, b in zip(row, row[1:], strict=False)] for row in rows), strict=True)
+    points = sent, logged["send_message_queue"], logged["acquire"][1:], logged["commit_step"][1:], told[1:]
+    per_stage = [[(after - before) * 1000 for before, after in zip(*pair, strict=True)] for pair in pairwise(points)]
     return {name: round(median(values), 1) for name, values in zip(STAGES, per_stage, strict=True)}
 
 

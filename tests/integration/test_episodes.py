@@ -13,8 +13,8 @@ from django.conf import settings
 from redis.exceptions import ConnectionError as RedisGone
 
 from chat.channels import EPISODE_KEPT, LivePart, decode_part, part_channel
+from chat.episode_writer import MAX_BYTES, EpisodeWriter
 from chat.episodes import (
-    MAX_BYTES,
     EpisodeClosed,
     EpisodeElsewhere,
     EpisodeExists,
@@ -22,7 +22,6 @@ from chat.episodes import (
     EpisodeId,
     EpisodeNotFound,
     EpisodeStore,
-    EpisodeWriter,
 )
 
 WITHIN = 5.0

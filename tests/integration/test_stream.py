@@ -19,7 +19,8 @@ from django.test import Client as Browser
 from chat import hints, transitions
 from chat.channels import hint_channel, part_channel
 from chat.database import DatabaseThreads
-from chat.episodes import EpisodeId, EpisodeStore, EpisodeWriter
+from chat.episode_writer import EpisodeWriter
+from chat.episodes import EpisodeId, EpisodeStore
 from chat.models import ApiToken, Chat
 from chat.stream.app import StreamApplication
 from chat.stream.client import OUTBOX_BYTES, SLOW_AFTER, Client

@@ -354,7 +354,7 @@ def test_a_full_channel_keeps_the_older_hints_and_never_blocks() -> None:
 
     async def scenario() -> list[int]:
         chat_id = uuid4()
-        runner = Runner(chat_id, uuid4(), uuid4(), _NO_SERVICES, _Spy())
+        runner = Runner(chat_id, uuid4(), uuid4(), _NO_RESOURCES, _Spy())
         for version in range(1, CHANNEL_SIZE + 10):
             runner.offer(hint(chat_id, snapshot_version=version))
         return [runner._hints.get_nowait().snapshot_version for _ in range(runner._hints.qsize())]
@@ -370,7 +370,7 @@ def test_running_a_runner_twice_logs_one_error_and_asks_for_one_clean_up() -> No
     chat_id, runner_id, spy = uuid4(), uuid4(), _Spy()
 
     async def scenario() -> None:
-        runner = Runner(chat_id, uuid4(), runner_id, _NO_SERVICES, spy)
+        runner = Runner(chat_id, uuid4(), runner_id, _NO_RESOURCES, spy)
         await runner.run(Done(chat_id, 1))
         await runner.run(Done(chat_id, 1))
 
@@ -390,13 +390,13 @@ class _Spy:
         self.asked.append((chat_id, runner_id))
 
 
-def _no_services() -> Any:
-    from chatworker.services import Services
+def _no_resources() -> Any:
+    from chatworker.resources import Resources
 
-    return Services(database=None, episodes=None, models=None)  # type: ignore[arg-type]
+    return Resources(database=None, episodes=None, models=None)  # type: ignore[arg-type]
 
 
-_NO_SERVICES = _no_services()
+_NO_RESOURCES = _no_resources()
 
 
 # --- the end ---------------------------------------------------------------------------------------------------

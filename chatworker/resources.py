@@ -27,7 +27,7 @@ class CommitObserver(Protocol):
 
 
 @dataclass(frozen=True)
-class Services:
+class Resources:
     database: DatabaseThreads
     episodes: EpisodeStore
     models: ModelRegistry
