@@ -51,6 +51,7 @@ class RunnerManager:
         self._runners: dict[Key, Runner] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._renewed_at: dict[Key, float] = {}
+        self._visits: set[asyncio.Task[None]] = set()
         self._accepting = True
 
     @property
@@ -61,16 +62,29 @@ class RunnerManager:
         """Take the chat if nobody has it, and run it to its end. What a wake-up asks for; harmless to repeat."""
         if not self._accepting:
             return
+        visit = asyncio.current_task()
+        assert visit is not None
+        self._visits.add(visit)
+        visit.add_done_callback(self._visits.discard)
         runner_id = uuid4()
         key = chat_id, runner_id
         runner = Runner(chat_id, self.worker_id, runner_id, self._resources, self)
-        # Subscribe first, then read: what changes in between arrives as a hint.
-        await self._listener.subscribe(hint_channel(chat_id), runner.on_message)
+        subscribing = asyncio.create_task(
+            self._listener.subscribe(hint_channel(chat_id), runner.on_message), name=f"subscribe-{chat_id}"
+        )
         try:
             acquired_at = self._clock()
             step = await self._resources.database.run(acquire, chat_id, self.worker_id, runner_id)
             if step is None or isinstance(step, Done):
                 return
+            if not self._accepting:  # closed meanwhile, and `close` did not know of this chat
+                await self._resources.database.run(_hand_over, chat_id, self.worker_id, runner_id)
+                return
+            if not subscribing.done():
+                # What changed between the reading and the subscription said so to nobody: read once more.
+                await subscribing
+                for hint in (await self._resources.database.run(_read_rows, {chat_id})).values():
+                    runner.offer(hint)
             self._runners[key] = runner
             self._renewed_at[key] = acquired_at
             task = self._tasks[key] = asyncio.create_task(runner.run(step), name=f"runner-{chat_id}")
@@ -83,6 +97,7 @@ class RunnerManager:
         finally:
             for registry in (self._runners, self._tasks, self._renewed_at):
                 registry.pop(key, None)
+            await subscribing
             await self._listener.unsubscribe(hint_channel(chat_id), runner.on_message)
 
     def request_cleanup(self, chat_id: UUID, runner_id: UUID) -> None:
@@ -147,6 +162,8 @@ class RunnerManager:
             async with asyncio.timeout(SHUTDOWN_DATABASE_TIMEOUT):
                 for chat_id, runner_id in left:
                     await self._resources.database.run(partial(_hand_over, chat_id, self.worker_id, runner_id))
+                if self._visits:
+                    await asyncio.wait(self._visits)
         except (TimeoutError, DatabaseError) as error:
             logger.warning("worker.hand_over_failed", error=repr(error))
 

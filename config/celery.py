@@ -11,7 +11,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("chatd")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.conf.task_queues = [Queue("chats"), Queue("maintenance")]
+# No acknowledgement at all: a task is a wake-up, lost ones are found again, and two round trips each are saved.
+app.conf.task_queues = [Queue("chats", no_ack=True), Queue("maintenance", no_ack=True)]
 app.autodiscover_tasks(["chatworker"])
 
 

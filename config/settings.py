@@ -101,6 +101,7 @@ _SESSION = {
     "lock_timeout": "2s",
     "idle_in_transaction_session_timeout": "5s",
     "client_connection_check_interval": "1s",
+    "pgtrigger.ignore": "{}",  # unset, every trigger of ours would raise and catch an exception to find that out
 }
 if DATABASE_URL:
     _database = environ.Env.db_url_config(DATABASE_URL)
@@ -116,6 +117,9 @@ _database.setdefault("OPTIONS", {}).update(
     options=" ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
     application_name=env.text("CHATD_PROCESS", "chatd"),
     connect_timeout=5,
+    # Our statements are few and always the same: bound by the server, they are planned once per connection.
+    server_side_binding=True,
+    prepare_threshold=3,
     keepalives=1,
     keepalives_idle=10,
     keepalives_interval=5,
@@ -133,7 +137,6 @@ if env.text("CHATD_PROCESS") == "web":
     _database["CONN_HEALTH_CHECKS"] = True
 else:
     _database["CONN_MAX_AGE"] = None
-    _database["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": _database}
 
 # --- Celery: tasks are wake-ups, acknowledged early, without results --------------------------------------------

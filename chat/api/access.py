@@ -75,9 +75,12 @@ def _is_session_key(value: str) -> bool:
     return value.isascii() and value.isalnum()
 
 
-def owned_chat(user: Any, chat_id: str | UUID) -> Chat:
-    """The user's chat of that id. Raises `ChatNotFound`, also for ids that are none."""
+def owned_chat(user: Any, chat_id: str | UUID) -> UUID:
+    """The id of the user's chat. Raises `ChatNotFound`, also for ids that are none."""
     try:
-        return Chat.objects.get(id=UUID(str(chat_id)), owner_id=user.pk)
-    except (ValueError, Chat.DoesNotExist):
+        known = UUID(str(chat_id))
+    except ValueError:
         raise ChatNotFound() from None
+    if not Chat.objects.filter(id=known, owner_id=user.pk).exists():
+        raise ChatNotFound()
+    return known

@@ -30,7 +30,7 @@ def create_chat(request: HttpRequest, body: schemas.NewChat) -> HttpResponse:
 
 @router.get("/chats/{chat_id}", response={200: schemas.Chat, **_PROBLEMS}, summary="A chat and its state")
 def get_chat(request: HttpRequest, chat_id: str) -> HttpResponse:
-    return json_answer(rendered_chat(owned_chat(request.user, chat_id).pk))
+    return json_answer(rendered_chat(owned_chat(request.user, chat_id)))
 
 
 @router.post(
@@ -39,8 +39,8 @@ def get_chat(request: HttpRequest, chat_id: str) -> HttpResponse:
     summary="Stop the running answer and keep what was streamed",
 )
 def interrupt_chat(request: HttpRequest, chat_id: str) -> HttpResponse:
-    chat = owned_chat(request.user, chat_id)
-    with chat_update(chat.pk) as update:
+    known_id = owned_chat(request.user, chat_id)
+    with chat_update(known_id) as update:
         transitions.interrupt(update)
     return json_answer(rendering.chat(update.chat, update.state))
 

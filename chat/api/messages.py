@@ -28,8 +28,8 @@ def list_messages(
     after_id: Annotated[int, Query(ge=0, lt=2**63, description="Only messages after this one.")] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 200,
 ) -> HttpResponse:
-    chat = owned_chat(request.user, chat_id)
-    snapshot = chat_read(chat.pk)
+    known_id = owned_chat(request.user, chat_id)
+    snapshot = chat_read(known_id)
     rows = sorted(snapshot.messages, key=lambda row: row["id"])
     visible = [row for row in rows if row["visibility"] != "model" and row["id"] > after_id]
     return json_answer(
@@ -46,8 +46,8 @@ def list_messages(
     summary="Say something; a busy chat queues it",
 )
 def send_message(request: HttpRequest, chat_id: str, body: schemas.SendMessage) -> HttpResponse:
-    chat = owned_chat(request.user, chat_id)
-    with chat_update(chat.pk) as update:
+    known_id = owned_chat(request.user, chat_id)
+    with chat_update(known_id) as update:
         sent = transitions.send_message(
             update,
             parts=body.as_parts(),

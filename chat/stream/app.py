@@ -84,7 +84,7 @@ class StreamApplication:
 
 def _allowed(headers: dict[str, str], chat_id: str) -> UUID:
     user = authenticate(headers.get("authorization", ""), headers.get("cookie", ""))
-    return owned_chat(user, chat_id).pk
+    return owned_chat(user, chat_id)
 
 
 async def _deliver(client: Client, send: Send, *, until_idle: bool, ping_every: float) -> None:

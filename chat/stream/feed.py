@@ -10,6 +10,7 @@ Clients that know the same get the same bytes, made once.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -45,6 +46,10 @@ READ_AGAIN_AFTER = 1.0
 """Seconds until the next try after a reading failed."""
 
 _Encoded = tuple[bytes, View]
+_BEGINS_AN_ATTEMPT: dict[str, Any] = {
+    "snapshot_version": 0, "generation_attempt": 0, "worker_id": None, "runner_id": None,
+}  # fmt: skip
+"""What a hint may say anew while it tells a client nothing."""
 
 
 class Feed:
@@ -132,7 +137,7 @@ class Feed:
         for notice in notices:
             if isinstance(notice, LivePart):
                 await self._tell_part(notice)
-            elif self._is_news(notice):
+            elif self._is_news(notice) and not self._follows(notice):
                 self._must_read = True
                 await self._read_for(self.clients)
         if self._must_read:
@@ -160,6 +165,19 @@ class Feed:
                 != (known.status, known.archived, known.generation_attempt)
             )
         )
+
+    def _follows(self, hint: Hint) -> bool:
+        """Whether the hint only says that an attempt begins of which nobody saw anything: there is nothing to tell."""
+        known = self._known
+        if known is None or replace(hint, **_BEGINS_AN_ATTEMPT) != replace(known, **_BEGINS_AN_ATTEMPT):
+            return False
+        if any(client.view.episode != self._episode or client.view.seq != 0 for client in self.clients):
+            return False
+        self._known = hint
+        self._episode, self._parts = (hint.history_version, hint.generation_attempt), []
+        for client in self.clients:
+            client.view = replace(client.view, attempt=hint.generation_attempt)
+        return True
 
     async def _read_for(self, clients: Iterable[Client], *, joining: bool = False) -> None:
         """One reading, told to `clients`."""

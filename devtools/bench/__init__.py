@@ -36,7 +36,8 @@ def _turn() -> dict[str, object]:
         data_dir = Path(folder) / "data"
         print("starting a Chatd of its own …", flush=True)
         with running_stack(data_dir, DEMOMODEL_INTERVAL="0") as stack:
-            print(f"measuring {turn.SEQUENTIAL_TURNS} turns one after another, {turn.CHATS_AT_ONCE} chats at once …")
+            count = turn.SEQUENTIAL_CHATS * turn.TURNS_PER_CHAT
+            print(f"measuring {count} turns one after another, {turn.CHATS_AT_ONCE} chats at once …", flush=True)
             ours = asyncio.run(turn.measure(turn.System(stack.url, stack.token, starts_by_sending=True)))
             where = asyncio.run(turn.stages(stack))
             with _glue(data_dir, _demo_model_url(stack.log())) as url:

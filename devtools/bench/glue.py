@@ -33,7 +33,7 @@ _publisher = redis.Redis.from_url(REDIS)
 _listener = redis.asyncio.Redis.from_url(REDIS)
 
 
-@app.task(name="glue.answer")  # type: ignore[untyped-decorator]
+@app.task(name="glue.answer")
 def answer(chat_id: str, text: str) -> None:
     stream = _openai.chat.completions.create(model="demo", messages=[{"role": "user", "content": text}], stream=True)
     for chunk in stream:

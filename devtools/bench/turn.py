@@ -20,7 +20,8 @@ from devtools.stack import Stack
 
 PROMPT = "Say it. [at once] [say The answer is forty-two, as it always was.]"
 WARM_UP_TURNS = 10
-SEQUENTIAL_TURNS = 100
+SEQUENTIAL_CHATS = 10
+"""Of TURNS_PER_CHAT turns each: people talk for ten turns more often than for a hundred."""
 CHATS_AT_ONCE = 32
 TURNS_PER_CHAT = 10
 
@@ -83,7 +84,7 @@ async def turns(system: System, count: int, name: str = "one") -> list[Turn]:
 async def measure(system: System) -> dict[str, float]:
     """The figures of one system that runs."""
     await turns(system, WARM_UP_TURNS, "warm-up")
-    one = await turns(system, SEQUENTIAL_TURNS)
+    one = [turn for n in range(SEQUENTIAL_CHATS) for turn in await turns(system, TURNS_PER_CHAT, f"one-{n}")]
     begun = time.perf_counter()
     many = await asyncio.gather(*(turns(system, TURNS_PER_CHAT, f"chat-{n}") for n in range(CHATS_AT_ONCE)))
     seconds = time.perf_counter() - begun
