@@ -52,7 +52,7 @@ class RunnerManager:
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._renewed_at: dict[Key, float] = {}
         self._visits: set[asyncio.Task[None]] = set()
-        self._accepting = True
+        self.accepting = True
 
     @property
     def running(self) -> list[Key]:
@@ -60,7 +60,7 @@ class RunnerManager:
 
     async def run_chat(self, chat_id: UUID) -> None:
         """Take the chat if nobody has it, and run it to its end. What a wake-up asks for; harmless to repeat."""
-        if not self._accepting:
+        if not self.accepting:
             return
         visit = asyncio.current_task()
         assert visit is not None
@@ -77,7 +77,7 @@ class RunnerManager:
             step = await self._resources.database.run(acquire, chat_id, self.worker_id, runner_id)
             if step is None or isinstance(step, Done):
                 return
-            if not self._accepting:  # closed meanwhile, and `close` did not know of this chat
+            if not self.accepting:  # closed meanwhile, and `close` did not know of this chat
                 await self._resources.database.run(_hand_over, chat_id, self.worker_id, runner_id)
                 return
             if not subscribing.done():
@@ -147,7 +147,7 @@ class RunnerManager:
 
     async def close(self, *, drain_timeout: float) -> None:
         """Take nothing more; let what runs finish for `drain_timeout` seconds, then hand the rest over at once."""
-        self._accepting = False
+        self.accepting = False
         if self._tasks and drain_timeout:
             logger.info("worker.draining", chats=len(self._tasks), timeout=drain_timeout)
             await asyncio.wait(list(self._tasks.values()), timeout=drain_timeout)

@@ -81,6 +81,11 @@ class ChatWorker:
     def running_chats(self) -> list[str]:
         return [str(chat_id) for chat_id, _ in (self._manager.running if self._manager else ())]
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether it has been told to stop and takes no more chats."""
+        return self._manager is None or not self._manager.accepting
+
     def stop(self, *, drain_timeout: float) -> None:
         """Take nothing more, drain, hand over, and end the loop; returns when everything has ended."""
         self._drain_timeout = drain_timeout

@@ -1,6 +1,5 @@
 """The admin: everything can be looked at, chats cannot be changed, secrets do not come out."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +17,6 @@ from chat.update import chat_read, chat_update
 WINDOWS = ["chat", "chatmessage", "queuedmessage", "runnerlease"]
 ALL = [*WINDOWS, "modelprovider", "chatmodel", "apitoken"]
 KEY = "sk-very-secret-key"
-
-
-@pytest.fixture(autouse=True)
-def static_files_are_somewhere(settings: Any, tmp_path: Path) -> None:
-    """Whitenoise warns where the folder is missing, and warnings are errors."""
-    settings.STATIC_ROOT = tmp_path
 
 
 @pytest.fixture

@@ -53,12 +53,6 @@ def api_of(user: Any) -> Api:
     return Api(Client(), Authorization=f"Bearer {ApiToken.issue(user)[1]}")
 
 
-@pytest.fixture(autouse=True)
-def static_files(settings: Any) -> None:
-    """The directory that WhiteNoise warns of where it is missing, as on a machine on which nothing ran before."""
-    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
-
-
 @pytest.fixture
 def api(user: Any) -> Api:
     return api_of(user)

@@ -427,10 +427,39 @@ def test_a_draining_worker_finishes_what_it_began(owner: Any, monkeypatch: pytes
         monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(worker.run_chat, chat_id))
         worker.start()
         chat_id = create(owner, "Hello [long 30] [interval 0.02]")
-        streaming(chat_id)
+        wait_until(lambda: chat_read(chat_id), lambda _: str(chat_id) in worker.running_chats(), timeout=10)
         worker.stop(drain_timeout=10)
     snapshot = chat_read(chat_id)
     assert (snapshot.state, snapshot.chat.snapshot_version) == ("W", 3)
+
+
+def test_a_chat_that_is_taken_while_the_worker_closes_is_handed_over_too(
+    owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = ChatWorker()
+    taken, go_on = threading.Event(), threading.Event()
+
+    def acquire(*ids: UUID) -> Any:
+        step = acquisition.acquire(*ids)
+        taken.set()
+        go_on.wait(10)
+        return step
+
+    monkeypatch.setattr("chatworker.manager.acquire", acquire)
+    woken: list[UUID] = []
+    with ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: None)
+        worker.start()
+        chat_id = create(owner, "Hello")
+        pool.submit(worker.run_chat, chat_id)
+        assert taken.wait(10)
+        monkeypatch.setattr(hints, "publish_wake_up", woken.append)
+        stopping = pool.submit(worker.stop, drain_timeout=0)
+        wait_until(lambda: chat_read(chat_id), lambda _: worker.is_closing, timeout=10)
+        go_on.set()
+        stopping.result(10)
+    snapshot = chat_read(chat_id)
+    assert (snapshot.state, snapshot.chat.runner_id, woken) == ("R0", None, [chat_id])
 
 
 def test_a_worker_is_started_once(worker: ChatWorker) -> None:
