@@ -54,6 +54,7 @@ class Runner:
         self._commits_done.set()
         self._effects = effects
         self._hints: asyncio.Queue[Hint] = asyncio.Queue(CHANNEL_SIZE)
+        self._held: Hint | None = None
         self._ran = False
         self._gave_away = False
         self._watermark = 0
@@ -112,7 +113,7 @@ class Runner:
         hinted: asyncio.Task[Hint] | None = None
         try:
             while True:
-                hinted = hinted or group.create_task(self._hints.get(), name=f"hints-{self.chat_id}")
+                hinted = hinted or group.create_task(self._next_hint(), name=f"hints-{self.chat_id}")
                 await asyncio.wait({work, hinted}, return_when=asyncio.FIRST_COMPLETED)
                 if work.done():
                     return None if work.cancelled() else work.result()
@@ -129,8 +130,12 @@ class Runner:
                     work.cancel()
                     return await self._step_for(hint)
         finally:
-            if hinted is not None:
-                hinted.cancel()
+            if hinted is not None and not hinted.cancel() and not hinted.cancelled():
+                self._held = hinted.result()  # taken out of the channel while the work ended: not to be lost
+
+    async def _next_hint(self) -> Hint:
+        held, self._held = self._held, None
+        return held or await self._hints.get()
 
     def _is_mine(self, hint: Hint) -> bool:
         return hint.worker_id == str(self.worker_id) and hint.runner_id == str(self.runner_id)
@@ -160,23 +165,22 @@ class Runner:
     # --- the work ------------------------------------------------------------------------------------------------
 
     async def _keep_working(self, step: Step) -> Step | None:
-        """The step after `step`, whatever happens on the way."""
+        """The step after `step`; after a refusal or an error on the way, what the chat asks for by then."""
         delay = RETRY_FROM
+        todo: Step | None = step
         while True:
             try:
-                return await self._work(step)
+                return await (self._work(todo) if todo else self._look())
             except ChatNotFound:
                 return None
             except StaleFence:
-                return await self._look()
+                todo = None
+                continue
             except Exception:
-                self._log.exception("runner.step_failed", step=type(step).__name__, retry_after=delay)
+                self._log.exception("runner.step_failed", step=type(todo).__name__, retry_after=delay)
+            todo = None
             await self._resources.sleep(delay)
             delay = min(delay * 2, RETRY_UP_TO)
-            following = await self._look()
-            if following is None or isinstance(following, Done):
-                return following
-            step = following
 
     async def _work(self, step: Step) -> Step:
         if isinstance(step, Generate):

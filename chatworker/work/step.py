@@ -73,7 +73,7 @@ def begin_step(update: ChatUpdate, known: list[PromptMessage] | None = None) -> 
     """
     chat = update.chat
     before = known
-    while chat.status == Status.RUNNING:
+    while chat.status == Status.RUNNING and not chat.archived:
         if before is None:
             before = [_prompt(row) for row in prompt_rows(rows.history_of(chat.pk))]
         history = before + [_prompt(row) for row in prompt_rows(update.added)]
@@ -87,7 +87,7 @@ def begin_step(update: ChatUpdate, known: list[PromptMessage] | None = None) -> 
         else:
             if generate := _begin_generation(update, history):
                 return generate
-    if chat.status == Status.INTERRUPTING:
+    if chat.status == Status.INTERRUPTING and not chat.archived:
         episode = EpisodeId(chat.pk, chat.history_version, chat.generation_attempt)
         return Interrupt(chat.pk, chat.snapshot_version, _fence(update), [], episode)
     transitions.abandon(update)

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+import redis
 
+from config import embedded
 from devtools.bench.client import Connection, HttpError
 from devtools.stack import Stack, running_stack
 from tests.acceptance.reader import Reader, text
@@ -197,3 +200,62 @@ def test_the_terminal_prints_a_streamed_answer(stack: Stack) -> None:
     done = stack.manage("chat", "Hello [say Good day to you.]")
     assert done.returncode == 0, done.stderr
     assert "Good day to you." in done.stdout
+
+
+def redis_of(stack: Stack) -> redis.Redis:
+    return redis.Redis.from_url(embedded.addresses(stack.data_dir).redis_url)
+
+
+def test_an_emptied_redis_in_the_middle_of_an_answer_loses_nothing(stack: Stack) -> None:
+    async def scenario() -> None:
+        chat_id = await start_chat(stack, f"Once more. {SLOW}")
+        async with Reader(stack.url, stack.token, chat_id) as reader:
+            await midway(stack, reader)
+            with redis_of(stack) as client:
+                client.flushall()
+            await reader.until(lambda r: r.status == "waiting" and len(r.answers()) == 1, within=30)
+            assert (reader.previews, reader.answers()) == ([WHOLE], [WHOLE])
+            await post(stack, f"/api/v1/chats/{chat_id}/messages", {"text": "And now? [say Still here.]"})
+            await reader.until(lambda r: r.status == "waiting" and len(r.answers()) == 2, within=10)
+            assert reader.answers()[1] == "Still here."
+
+    asyncio.run(scenario())
+
+
+def test_a_killed_redis_in_the_middle_of_an_answer_loses_nothing(stack: Stack) -> None:
+    async def scenario() -> None:
+        chat_id = await start_chat(stack, f"Twice more. {SLOW}")
+        async with Reader(stack.url, stack.token, chat_id) as reader:
+            await midway(stack, reader)
+            stack.kill("redis")  # `./dev` starts another, empty
+            await reader.until(lambda r: r.status == "waiting" and len(r.answers()) == 1, within=30)
+            assert reader.answers() == [WHOLE]
+            await post(stack, f"/api/v1/chats/{chat_id}/messages", {"text": "And now? [say Still here.]"})
+            await reader.until(lambda r: r.status == "waiting" and len(r.answers()) == 2, within=30)
+        assert [role for role, _ in await history(stack, chat_id)] == ["user", "assistant"] * 2
+
+    asyncio.run(scenario())
+
+
+def test_a_postgres_that_crashes_in_the_middle_of_an_answer_loses_nothing(stack: Stack) -> None:
+    async def scenario() -> None:
+        chat_id = await start_chat(stack, f"Three times. {SLOW}")
+        async with Reader(stack.url, stack.token, chat_id) as reader:
+            await midway(stack, reader)
+            await asyncio.to_thread(embedded.restart_postgres, stack.data_dir, "immediate")
+            await reader.until(lambda r: r.status == "waiting" and len(r.answers()) == 1, within=40)
+            assert reader.answers() == [WHOLE]
+        assert await history(stack, chat_id) == [("user", f"Three times. {SLOW}"), ("assistant", WHOLE)]
+
+    asyncio.run(scenario())
+
+
+def test_at_the_end_nothing_is_left_running(stack: Stack) -> None:
+    with psycopg.connect(embedded.addresses(stack.data_dir).database_url) as connection:
+        query = """SELECT (SELECT count(*) FROM chat_runnerlease),
+            (SELECT count(*) FROM chat_chat WHERE status IN ('running', 'interrupting') OR runner_id IS NOT NULL),
+            (SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%')"""
+        assert connection.execute(query).fetchone() == (0, 0, 0)
+    with redis_of(stack) as client:
+        ours = [key for key in client.scan_iter("chatd:*") if client.ttl(key) < 0]
+        assert ours == [], "every key of ours has a time to live"

@@ -382,6 +382,49 @@ def test_running_a_runner_twice_logs_one_error_and_asks_for_one_clean_up() -> No
     assert spy.asked == [(chat_id, runner_id)]
 
 
+def test_a_hint_that_arrives_while_a_step_ends_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    from chatworker.models.catalogue import ModelSpec
+    from chatworker.models.protocol import ModelRequest
+    from chatworker.work.step import Done, Generate, Interrupt, Step
+
+    chat_id, worker_id, runner_id = uuid4(), uuid4(), uuid4()
+    mine = {"worker_id": str(worker_id), "runner_id": str(runner_id)}
+    spec = ModelSpec("demo:demo", "demo", "openai", "", "")
+
+    def generation(history_version: int) -> Generate:
+        fence = Fence(worker_id, runner_id, history_version, "running", 1)
+        return Generate(chat_id, history_version, fence, [], spec, ModelRequest([]))
+
+    async def scenario() -> Step | None:
+        runner = Runner(chat_id, worker_id, runner_id, _NO_RESOURCES, _Spy())
+        interrupted: list[Step] = []
+
+        async def generate(step: Generate, *_: Any) -> Step:
+            if step.fence.history_version == 1:
+                stop = hint(chat_id, snapshot_version=6, history_version=5, status="interrupting", **mine)
+                asyncio.get_running_loop().call_soon(runner.offer, stop)
+                await asyncio.sleep(0)
+                return generation(5)
+            await asyncio.Event().wait()  # a model that speaks until somebody stops it
+            raise AssertionError
+
+        async def interrupt(step: Interrupt, *_: Any) -> Step:
+            interrupted.append(step)
+            return Done(chat_id, 7)
+
+        monkeypatch.setattr("chatworker.runner.generate", generate)
+        monkeypatch.setattr("chatworker.runner.interrupt", interrupt)
+        async with asyncio.timeout(5):
+            await runner.run(generation(1))
+        return interrupted[0]
+
+    step = asyncio.run(scenario())
+    assert isinstance(step, Interrupt)
+    assert (step.episode.history_version, step.snapshot_version) == (5, 6)
+
+
 class _Spy:
     def __init__(self) -> None:
         self.asked: list[tuple[UUID, UUID]] = []
