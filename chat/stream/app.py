@@ -7,7 +7,10 @@ open. Here an idle stream holds neither. Everything else goes on to `otherwise`.
 import asyncio
 import contextlib
 import re
+import signal
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
+from types import FrameType
 from typing import Any
 from urllib.parse import parse_qs
 from uuid import UUID
@@ -52,6 +55,7 @@ class StreamApplication:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         async with self._make_hub() as self._hub:
+            _call_at_signal(self._hub.end_streams)
             await send({"type": "lifespan.startup.complete"})
             await receive()
         self._hub = None
@@ -80,6 +84,27 @@ class StreamApplication:
                 deliver.add_done_callback(lambda _: gone.cancel())
         finally:
             self._hub.unwatch(client)
+
+
+def _call_at_signal(end_streams: Callable[[], None]) -> None:
+    """End the streams as soon as the server is told to stop.
+
+    A server waits for open responses before it announces its shutdown, and a stream never ends by itself. Its own
+    handlers stay: ours call them. Where signals are somebody else's (a test's thread), nothing is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        served = signal.getsignal(number)
+
+        def handler(signum: int, frame: FrameType | None, served: Any = served) -> None:
+            loop.call_soon_threadsafe(end_streams)
+            if callable(served):
+                served(signum, frame)
+
+        if callable(served):  # a server handles it; without one the default action is right
+            signal.signal(number, handler)
 
 
 def _allowed(headers: dict[str, str], chat_id: str) -> UUID:

@@ -92,6 +92,10 @@ class Feed:
             self._joining.remove(client)
         self._woken.set()
 
+    def end_clients(self) -> None:
+        for client in [*self.clients, *self._joining]:
+            client.end()
+
     def read_again(self) -> None:
         """Something may have been missed."""
         self._must_read = True
@@ -121,8 +125,7 @@ class Feed:
                     self.read_again()
         finally:
             self.ended = True
-            for client in [*self.clients, *self._joining]:
-                client.end()
+            self.end_clients()
             await self._listener.unsubscribe(hint_channel(self.chat_id), hints)
             await self._listener.unsubscribe(part_channel(self.chat_id), parts)
 

@@ -47,9 +47,7 @@ class Hub:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        for feed in self._feeds.values():
-            for client in list(feed.clients):
-                client.end()
+        self.end_streams()
         await _cancelled(*self._tasks)
         await _cancelled(self._listening)  # after the feeds, which end their subscriptions with it
         await self._redis.aclose()
@@ -74,6 +72,11 @@ class Hub:
         else:
             feed.join(client)
         return client
+
+    def end_streams(self) -> None:
+        """Every client gets what waits for it and then the end; it comes back by cursor, to whoever serves by then."""
+        for feed in self._feeds.values():
+            feed.end_clients()
 
     def unwatch(self, client: Client) -> None:
         client.end()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 import redis
@@ -18,7 +19,7 @@ from devtools.stack import Stack, running_stack
 from tests.acceptance.reader import Reader, text
 
 DATA = Path(__file__).resolve().parents[1] / "data"
-LEASE_TTL = 3.0
+LEASE_TTL = 6.0
 SLOW = "[long 60] [interval 0.05]"
 """An answer of 60 words in three seconds."""
 ANSWER_LASTS = 3.0
@@ -32,7 +33,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running_stack(
         tmp_path_factory.mktemp("stack") / "data",
         CHATD_LEASE_TTL=f"{LEASE_TTL:g}",
-        CHATD_HEARTBEAT_INTERVAL="1",
+        CHATD_HEARTBEAT_INTERVAL="2",
         DEMOMODEL_INTERVAL="0.002",
     ) as stack:
         yield stack
@@ -124,6 +125,20 @@ def test_a_reader_of_a_killed_web_process_comes_back_by_cursor_and_misses_nothin
             assert reader.previews == [WHOLE], "parts from before and after the kill make one text, nothing twice"
             assert reader.answers() == [WHOLE]
             assert not [event for event in reader.events if event.name == "history_reset"]
+
+    asyncio.run(scenario())
+
+
+def test_a_web_process_that_is_told_to_stop_ends_its_streams_at_once(stack: Stack) -> None:
+    async def scenario() -> None:
+        chat_id = await start_chat(stack, f"Go. {SLOW}")
+        async with Reader(stack.url, stack.token, chat_id) as reader:
+            await midway(stack, reader)
+            web = psutil.Process(stack.kill("web", signal.SIGTERM))
+            await asyncio.to_thread(web.wait, 3)
+            await reader.until(lambda r: r.status == "waiting" and len(r.answers()) == 1, within=60)
+            assert reader.connections > 1
+            assert (reader.previews, reader.answers()) == ([WHOLE], [WHOLE])
 
     asyncio.run(scenario())
 
