@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from structlog.testing import capture_logs
 
 from chat import hints, transitions
@@ -157,6 +157,30 @@ def test_a_tool_that_does_not_exist_gets_a_result_that_says_so(worker: ChatWorke
     results = [part for part in parts if part["type"] == "tool_result"]
     assert [result["tool_call_id"] for result in results] == calls
     assert all(result["is_error"] and "There is no tool" in result["output"] for result in results)
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["it had committed", "it had not"])
+def test_a_commit_whose_outcome_is_unknown_is_tried_again_and_neither_lost_nor_doubled_nor_paid_twice(
+    worker: ChatWorker, owner: Any, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    from chatworker.work import generate
+
+    commit_answer, broken = generate._commit_answer, threading.Event()
+
+    def breaks_once(*arguments: Any) -> Any:
+        if broken.is_set():
+            return commit_answer(*arguments)
+        broken.set()
+        if committed:
+            commit_answer(*arguments)
+        raise OperationalError("the connection was lost in COMMIT")
+
+    monkeypatch.setattr(generate, "_commit_answer", breaks_once)
+    chat_id = create(owner, "Hello [say Once.]")
+    snapshot = wait_until_idle(chat_id, timeout=10)
+    assert broken.is_set()
+    assert said(chat_id) == [("user", "Hello [say Once.]"), ("assistant", "Once.")]
+    assert (snapshot.state, snapshot.chat.snapshot_version) == ("W", 3), "one attempt, one commit"
 
 
 # --- taking a chat -----------------------------------------------------------------------------------------------
