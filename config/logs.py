@@ -5,7 +5,6 @@
 
 import logging
 import logging.config
-import os
 import sys
 from typing import Any
 
@@ -18,8 +17,8 @@ _SHARED: list[Any] = [
 ]
 
 
-def logging_config(*, debug: bool) -> None:
-    """Route structlog and the standard library through one handler on stderr."""
+def logging_config(*, debug: bool, columns: bool) -> None:
+    """Route structlog and the standard library through one handler on stderr; `columns`: as on a terminal."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -32,7 +31,7 @@ def logging_config(*, debug: bool) -> None:
     )
     renderer = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
-        if debug or sys.stderr.isatty() or os.environ.get("CHATD_LOG") == "columns"
+        if debug or columns or sys.stderr.isatty()
         else structlog.processors.JSONRenderer(default=str)
     )
     logging.config.dictConfig(

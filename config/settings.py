@@ -91,7 +91,7 @@ WHITENOISE_USE_FINDERS = True  # the admin's files straight from the packages: n
 WHITENOISE_AUTOREFRESH = DEBUG
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 LOGGING_CONFIG = None
-logging_config(debug=DEBUG)
+logging_config(debug=DEBUG, columns=env.text("CHATD_LOG") == "columns")
 
 # --- Postgres --------------------------------------------------------------------------------------------------
 
