@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import structlog
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI, Router
 from ninja.errors import AuthenticationError, HttpError, ValidationError
@@ -10,12 +12,16 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from chat.api.access import Unauthenticated
 from chat.errors import ChatNotFound, ChatRefusal
 
+logger = structlog.get_logger(__name__)
+
 MEDIA_TYPE = "application/problem+json"
 
 
 def problem_of(refusal: ChatRefusal, path: str) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body that say why."""
     headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
+    if refusal.status == 503:
+        headers["Retry-After"] = "1"
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return refusal.status, headers, _body(refusal.status, refusal.code, refusal.detail, path, refusal.details)
@@ -62,12 +68,30 @@ def not_here(request: HttpRequest, rest: str) -> HttpResponse:
     raise ChatNotFound("There is nothing here.")
 
 
+class Unavailable(ChatRefusal):
+    """The database did not answer in time. What you sent may have happened: look before you send it again."""
+
+    code = "unavailable"
+    status = 503
+
+
+DATABASE_AWAY = (OperationalError, InterfaceError)
+"""What an outage, a restart or a row that somebody else holds for too long looks like."""
+
+
 def install_problem_handlers(api: NinjaAPI) -> None:
     """Teach `api` to answer every anticipated refusal; what is not anticipated stays loud."""
 
     @api.exception_handler(ChatRefusal)
     def refused(request: HttpRequest, refusal: ChatRefusal) -> HttpResponse:
         return _answer(request, refusal)
+
+    def unavailable(request: HttpRequest, error: Any) -> HttpResponse:
+        logger.warning("request.unavailable", path=request.path, error=repr(error).strip())
+        return _answer(request, Unavailable())
+
+    for outage in DATABASE_AWAY:
+        api.add_exception_handler(outage, unavailable)
 
     @api.exception_handler(ValidationError)
     def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from chat import sse
 from chat.api.access import authenticate, owned_chat
-from chat.api.problems import problem_of
+from chat.api.problems import DATABASE_AWAY, Unavailable, problem_of
 from chat.errors import ChatRefusal
 from chat.stream.client import Client
 from chat.stream.hub import Hub
@@ -69,6 +69,9 @@ class StreamApplication:
             known_id = await self._hub.database.run(_allowed, headers, chat_id)
         except ChatRefusal as refusal:
             await _refuse(refusal, scope["path"], send)
+            return
+        except DATABASE_AWAY:
+            await _refuse(Unavailable(), scope["path"], send)
             return
         cursor = headers.get("last-event-id") or query.get("cursor")
         client = self._hub.watch(known_id, decode_cursor(cursor) if cursor else NOTHING)

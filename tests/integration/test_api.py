@@ -1,11 +1,12 @@
 """The HTTP API as a client sees it: who may, what comes back, and that no input ends in a 5xx."""
 
 import json
+import threading
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -26,13 +27,16 @@ HELLO = {"type": "text", "text": "hello"}
 class Api:
     """One user's client: JSON in, (status, JSON) out."""
 
+    database_is_away = False
+    """The one reason for an answer of 5xx."""
+
     def __init__(self, client: Client, **headers: str) -> None:
         self._client, self._headers = client, headers
 
     def send(self, method: str, path: str, body: Any = None, *, raw: bytes | str | None = None) -> tuple[int, Any]:
         data = raw if raw is not None else b"" if body is None else json.dumps(body)
         answer = self._client.generic(method, path, data, content_type="application/json", headers=self._headers)
-        assert answer.status_code < 500, answer.content
+        assert answer.status_code < 500 or self.database_is_away, answer.content
         if answer.status_code >= 400:
             assert answer["Content-Type"] == "application/problem+json"
             problem = answer.json()
@@ -404,3 +408,43 @@ def test_without_its_database_a_process_is_alive_but_not_ready(monkeypatch: pyte
     assert alive.status_code == 200
     assert ready.status_code == 503
     assert ready.json()["checks"]["database"] == "failed: OperationalError"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_somebody_holds_for_too_long_is_no_server_error(api: Api, user: Any, published: Any) -> None:
+    chat_id = transitions.create_chat(owner=user, parts=[{"type": "text", "text": "Hello"}]).pk
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            Chat.objects.select_for_update().get(pk=chat_id)
+            held.set()
+            let_go.wait(10)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert held.wait(10)
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '50ms'")
+        api.database_is_away = True
+        answer = api.post(f"/api/v1/chats/{chat_id}/messages", {"text": "more"})
+    finally:
+        let_go.set()
+        holder.join()
+        connection.close()
+    status, problem = answer
+    assert (status, problem["code"]) == (503, "unavailable")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_its_database_a_request_is_told_to_come_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection.close()
+    with monkeypatch.context() as patched:
+        patched.setitem(connection.settings_dict, "HOST", "/nowhere")
+        api.database_is_away = True
+        answer = api.get("/api/v1/chats/1")
+    connection.close()
+    status, problem = answer
+    assert (status, problem["code"]) == (503, "unavailable")
