@@ -6,10 +6,14 @@ In the order data meets it:
     models/         rows, constraints, triggers   update.py       the door, the fence
     rows.py         the door's SQL                transitions/    person · runner · ownership
     hints.py        notices after commit; the only file that knows the broker
+    channels.py     names in Redis, the shape of a hint (pure)
     content.py      message parts, typed (pure)   prompt.py       which rows the model sees (pure)
     snapshot.py     one consistent reading        timeline.py     two snapshots → events (pure)
-    episodes.py     parts of one attempt, in Redis
-    sse.py          events as bytes, the cursor (pure)
+    episodes.py     parts of one attempt, in Redis                episode_writer.py  their writing end
+    rendering.py    rows as the contract shows them (pure)        sse.py  events as bytes (pure)
     stream/         hub (one Redis connection per process) and the loop per chat
-    api/            routers, schemas, access, problems
+    api/            routers, schemas, access, problems            health.py  for whoever watches the process
+    admin/          windows on the rows           terminal/       `manage.py chat`
+    catalogue.py    which model a name means      secrets.py      keys at rest
+    database.py     transactions from an event loop               diagram.py the table as a picture (pure)
 """

@@ -67,7 +67,7 @@ class MessageInvalid(ChatRefusal):
 
 
 class BusyBehaviorUnknown(ChatRefusal):
-    """`busy_behavior` is "queue", "interrupt" or "steer"."""
+    """`busy_behavior` is "queue" or "interrupt"."""
 
     code = "invalid"
     status = 422
@@ -80,7 +80,7 @@ class HistoryNotWellFormed(ChatRefusal):
 
 
 class ModelUnknown(ChatRefusal):
-    """The catalogue has no such model; `GET /api/v1/models` or `manage.py add_model --help` show what it has."""
+    """The catalogue has no such model: see the admin, or add it with `manage.py add_model`."""
 
     code = "invalid"
     status = 422

@@ -2,12 +2,14 @@
 
 In the order data meets it:
 
-    tasks.py        Celery's doors                  bootstep.py   the chat worker inside a Celery worker
-    worker.py       one per process: the loop       acquisition.py, leases.py, sweep.py
-    manager.py      the runners of this process     runner.py     one chat: state in, work out
-    work/           step · generate · interrupt · abandon
+    tasks.py        Celery's doors                  queues.py      which queue is for what
+    bootstep.py     the chat worker inside a Celery worker
+    worker.py       one per process: the loop       acquisition.py taking a chat, and the sweep
+    leases.py       heartbeats, the reaper          manager.py     the runners of this process
+    runner.py       one chat: state in, work out    resources.py   what the work needs of its process
+    work/           step · generate · execute_tools · interrupt · commit
     plan.py         what the next step of a turn is (pure)
     failure.py      error → kind, retryable, delay (pure)
     models/         providers behind one protocol; only this folder knows pydantic-ai
-    schedule.py     the beat schedule               testing.py    for tests of this project and of yours
+    schedule.py     the beat schedule               testing.py     for tests of this project and of yours
 """

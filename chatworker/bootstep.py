@@ -11,7 +11,7 @@ from celery import bootsteps
 from celery.worker.control import control_command, inspect_command
 from django.conf import settings
 
-from chatworker.tasks import CHATS_QUEUE
+from chatworker.queues import CHATS_QUEUE
 from chatworker.worker import ChatWorker
 
 logger = structlog.get_logger(__name__)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from chatworker.tasks import MAINTENANCE_QUEUE
+from chatworker.queues import MAINTENANCE_QUEUE
 
 
 @dataclass(frozen=True)

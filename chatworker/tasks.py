@@ -9,8 +9,6 @@ from uuid import UUID
 
 from celery import current_app, shared_task
 
-CHATS_QUEUE, MAINTENANCE_QUEUE = "chats", "maintenance"
-
 
 @shared_task(name="chatworker.run_chat")
 def run_chat(*, chat_id: str, **_newer: Any) -> None:
