@@ -180,14 +180,15 @@ def _queue(view: View, snapshot: Snapshot) -> _Step:
 
 
 def _status(view: View, snapshot: Snapshot) -> _Step:
-    state = str(snapshot.state)
-    history_version = snapshot.chat.history_version
+    chat, state = snapshot.chat, str(snapshot.state)
+    # "Invalid" is many states: a client that knows one of them must hear of another.
+    known_as = f"{state}/{chat.status}/{chat.archived}" if state == "Invalid" else state
     # Also where only the history moved on: a whole turn may lie between two readings, and who waits for its end
     # must hear "waiting" again.
-    if (state, history_version) != (view.state, view.status_at):
-        gone_error = 0 if snapshot.chat.last_error is None else view.error
-        view = replace(view, state=state, status_at=history_version, error=gone_error)
-        yield "status", rendering.status(snapshot.chat, state), view
+    if (known_as, chat.history_version) != (view.state, view.status_at):
+        gone_error = 0 if chat.last_error is None else view.error
+        view = replace(view, state=known_as, status_at=chat.history_version, error=gone_error)
+        yield "status", rendering.status(chat, state), view
 
 
 def _error(view: View, snapshot: Snapshot) -> _Step:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chat.execution import State, classify
@@ -441,6 +441,7 @@ steps = st.lists(
 
 
 @settings(max_examples=200, deadline=None)
+@example([{"status": "requires_action"}, {"archived": True}, "sync", {"status": "interrupting"}], False)
 @given(steps, st.booleans())
 def test_a_client_that_is_cut_off_anywhere_ends_with_what_a_fresh_reading_gives(steps: list[Any], lost: bool) -> None:
     history, screen, cursor = History(), Screen(), encode_cursor(LOST if lost else NOTHING)
