@@ -77,14 +77,12 @@ class RunnerManager:
             step = await self._resources.database.run(acquire, chat_id, self.worker_id, runner_id)
             if step is None or isinstance(step, Done):
                 return
+            if not subscribing.done():
+                await subscribing
+                await self._offer_what_was_missed(runner)
             if not self.accepting:  # closed meanwhile, and `close` did not know of this chat
                 await self._resources.database.run(_hand_over, chat_id, self.worker_id, runner_id)
                 return
-            if not subscribing.done():
-                # What changed between the reading and the subscription said so to nobody: read once more.
-                await subscribing
-                for hint in (await self._resources.database.run(_read_rows, {chat_id})).values():
-                    runner.offer(hint)
             self._runners[key] = runner
             self._renewed_at[key] = acquired_at
             task = self._tasks[key] = asyncio.create_task(runner.run(step), name=f"runner-{chat_id}")
@@ -99,6 +97,16 @@ class RunnerManager:
                 registry.pop(key, None)
             await subscribing
             await self._listener.unsubscribe(hint_channel(chat_id), runner.on_message)
+
+    async def _offer_what_was_missed(self, runner: Runner) -> None:
+        """What changed between the reading and the subscription said so to nobody: read once more."""
+        try:
+            rows = await self._resources.database.run(_read_rows, {runner.chat_id})
+        except DatabaseError as error:
+            logger.warning("sync.failed", error=repr(error))  # the next tick of the sync makes it good
+            return
+        for hint in rows.values():
+            runner.offer(hint)
 
     def request_cleanup(self, chat_id: UUID, runner_id: UUID) -> None:
         """End a runner without waiting for it. Asking twice, or for an unknown one, is harmless."""

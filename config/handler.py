@@ -19,7 +19,7 @@ from chat.database import DatabaseThreads
 
 
 class ThreadedHandler(ASGIHandler):
-    """ASGI, for `http` scopes. `close` ends its threads."""
+    """ASGI, for `http` scopes. Its threads end with the process."""
 
     def __init__(self, *, threads: int) -> None:
         BaseHandler.__init__(self)
@@ -54,6 +54,3 @@ class ThreadedHandler(ASGIHandler):
         response._handler_class = self.__class__
         response.close()
         return response
-
-    def close(self) -> None:
-        self._threads.close()

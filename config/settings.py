@@ -126,12 +126,12 @@ _database.setdefault("OPTIONS", {}).update(
     keepalives_count=3,
 )
 CHATD_WEB_CONNECTIONS = env.integer("CHATD_WEB_CONNECTIONS", 10, least=1)
-STREAM_CONNECTIONS = 4
+CHATD_STREAM_CONNECTIONS = 4  # readings of live streams at a time; each takes about a millisecond
 if env.text("CHATD_PROCESS") == "web":
     # The web process lends a connection per request, from a pool that idle streams never touch.
     _database["OPTIONS"]["pool"] = {
         "min_size": 2,
-        "max_size": CHATD_WEB_CONNECTIONS + STREAM_CONNECTIONS,
+        "max_size": CHATD_WEB_CONNECTIONS + CHATD_STREAM_CONNECTIONS,
         "timeout": 10,
     }
     _database["CONN_HEALTH_CHECKS"] = True

@@ -18,8 +18,7 @@ from chat.timeline import View
 
 logger = structlog.get_logger(__name__)
 
-DATABASE_THREADS = 4
-"""Readings at a time in one process; each takes about a millisecond."""
+DATABASE_THREADS: int = settings.CHATD_STREAM_CONNECTIONS
 CANCEL_AGAIN_AFTER = 0.05
 REDIS_TIMEOUT = 1.0
 """Seconds: committed messages wait behind a reading of live parts, and must not wait long for a Redis that is away."""

@@ -80,7 +80,9 @@ def _glue(data_dir: Path, model: str) -> Iterator[str]:
         ],
     ]
     processes = [
-        subprocess.Popen([PYTHON, "-m", *command], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+        subprocess.Popen(
+            [PYTHON, "-m", *command], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         for command in commands
     ]
     try:

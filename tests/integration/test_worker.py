@@ -322,6 +322,28 @@ def test_a_runner_that_lost_its_chat_leaves_and_its_commit_is_refused(worker: Ch
     assert [role for role, _ in said(chat_id)] == ["user"]
 
 
+def test_a_runner_is_stopped_by_its_own_clock_before_its_lease_can_have_expired() -> None:
+    import asyncio
+
+    from chatworker.manager import RunnerManager
+
+    async def scenario() -> list[bool]:
+        now = 100.0
+        manager = RunnerManager(uuid4(), _no_resources(), None, lease_ttl=20, clock=lambda: now)  # type: ignore[arg-type]
+        key = uuid4(), uuid4()
+        runner = manager._tasks[key] = asyncio.create_task(asyncio.sleep(60))
+        manager._renewed_at[key] = now
+        stopped = []
+        for now in (117.9, 118.0):
+            manager.stop_expired(margin=2)
+            await asyncio.wait({runner}, timeout=0)
+            stopped.append(runner.cancelling() > 0)
+        await asyncio.gather(runner, return_exceptions=True)
+        return stopped
+
+    assert asyncio.run(scenario()) == [False, True]
+
+
 # --- hints -----------------------------------------------------------------------------------------------------
 
 
