@@ -328,13 +328,13 @@ def test_a_runner_is_stopped_by_its_own_clock_before_its_lease_can_have_expired(
     from chatworker.manager import RunnerManager
 
     async def scenario() -> list[bool]:
-        now = 100.0
-        manager = RunnerManager(uuid4(), _no_resources(), None, lease_ttl=20, clock=lambda: now)  # type: ignore[arg-type]
+        clock = iter((117.9, 118.0))
+        manager = RunnerManager(uuid4(), _no_resources(), None, lease_ttl=20, clock=lambda: next(clock))  # type: ignore[arg-type]
         key = uuid4(), uuid4()
         runner = manager._tasks[key] = asyncio.create_task(asyncio.sleep(60))
-        manager._renewed_at[key] = now
+        manager._renewed_at[key] = 100.0
         stopped = []
-        for now in (117.9, 118.0):
+        for _ in range(2):
             manager.stop_expired(margin=2)
             await asyncio.wait({runner}, timeout=0)
             stopped.append(runner.cancelling() > 0)
