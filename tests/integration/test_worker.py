@@ -338,6 +338,7 @@ def test_a_runner_is_stopped_by_its_own_clock_before_its_lease_can_have_expired(
             manager.stop_expired(margin=2)
             await asyncio.wait({runner}, timeout=0)
             stopped.append(runner.cancelling() > 0)
+        runner.cancel()
         await asyncio.gather(runner, return_exceptions=True)
         return stopped
 
