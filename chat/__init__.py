@@ -4,7 +4,11 @@ In the order data meets it:
 
     execution.py    the table (pure)              errors.py       every refusal (pure)
     models/         rows, constraints, triggers   update.py       the door, the fence
-    rows.py         the door's SQL                transitions/    person · runner · ownership
+    rows/           the door's SQL                draft.py        what an update intends for history and queue
+    transitions/    person · queue · client · runner · ownership · housekeeping
+    inputs.py       options and results that clients send, checked (pure)
+    stopping.py     a stop that waits for no worker
+    capacity.py     how many may run, whose turn is next   presence.py  which workers are alive
     hints.py        notices after commit; the only file that knows the broker
     channels.py     names in Redis, the shape of a hint (pure)
     content.py      message parts, typed (pure)   prompt.py       which rows the model sees (pure)

@@ -18,6 +18,10 @@ MAX_TEXT = 1_000_000
 
 INTERRUPTED_BY_USER = "interrupted by user"
 INTERRUPTED_BY_MESSAGE = "interrupted by new user message"
+INTERRUPTED_BY_EDIT = "interrupted by message edit"
+TIMED_OUT = "timed out"
+INVALID_STATE = "canceled due to invalid chat state"
+WORKER_LOST = "worker lost, outcome unknown"
 INTERRUPTED_CALL = "interrupted before it produced a result"
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import redis
 import redis.asyncio
 
 from chat.channels import EPISODE_KEPT, episode_key, part_channel
@@ -156,9 +157,18 @@ class EpisodeStore:
 
     async def parts(self, episode: EpisodeId, *, after_seq: int = 0) -> list[tuple[int, str, dict[str, Any]]]:
         """(seq, role, part) of what is stored after `after_seq`; empty if the episode is unknown."""
-        entries: Any = await self._redis.xrange(episode.key, min=f"{after_seq + 1}-0")
-        return [
-            (int(entry_id.split(b"-")[0]), fields[b"role"].decode(), json.loads(fields[b"part"]))
-            for entry_id, fields in entries
-            if b"part" in fields
-        ]
+        return _decode(await self._redis.xrange(episode.key, min=f"{after_seq + 1}-0"))
+
+
+def close_and_read(client: redis.Redis, episode: EpisodeId) -> list[dict[str, Any]]:
+    """Close an episode and return its parts, for those who are not asynchronous; empty if it is unknown."""
+    client.eval(_CLOSE, 1, episode.key, EPISODE_KEPT * 1000)
+    return [part for _, _, part in _decode(client.xrange(episode.key))]
+
+
+def _decode(entries: Any) -> list[tuple[int, str, dict[str, Any]]]:
+    return [
+        (int(entry_id.split(b"-")[0]), fields[b"role"].decode(), json.loads(fields[b"part"]))
+        for entry_id, fields in entries
+        if b"part" in fields
+    ]

@@ -33,6 +33,19 @@ class MessageNotFound(ChatRefusal):
     status = 404
 
 
+class NotAUserMessage(ChatRefusal):
+    """Only messages of a user can be edited."""
+
+    code = "not_a_user_message"
+
+
+class QueuedMessageNotFound(ChatRefusal):
+    """There is no such message in this chat's queue: it may have begun, or been deleted."""
+
+    code = "not_found"
+    status = 404
+
+
 class TransitionNotAllowed(ChatRefusal):
     """The chat's state does not allow this."""
 
@@ -59,6 +72,25 @@ class QueueFull(ChatRefusal):
     code = "queue_full"
 
 
+class PositionInvalid(ChatRefusal):
+    """The queue has no such position: the head is 1."""
+
+    code = "invalid"
+    status = 422
+
+
+class NothingToAbsorb(ChatRefusal):
+    """No queued message of this chat is marked to steer the running turn."""
+
+    code = "nothing_to_absorb"
+
+
+class FamilyArchived(ChatRefusal):
+    """The family of this chat is archived: unarchive its root first."""
+
+    code = "family_archived"
+
+
 class MessageInvalid(ChatRefusal):
     """The message has no content that this chat can take."""
 
@@ -67,7 +99,14 @@ class MessageInvalid(ChatRefusal):
 
 
 class BusyBehaviorUnknown(ChatRefusal):
-    """`busy_behavior` is "queue" or "interrupt"."""
+    """`busy_behavior` is "queue", "interrupt" or "steer"."""
+
+    code = "invalid"
+    status = 422
+
+
+class OptionsInvalid(ChatRefusal):
+    """The options for the model are not of the form that this chat takes."""
 
     code = "invalid"
     status = 422
@@ -77,6 +116,35 @@ class HistoryNotWellFormed(ChatRefusal):
     """The step would leave a tool call without its one result, or a result without its call."""
 
     code = "history_not_well_formed"
+
+
+class NoClientCalls(ChatRefusal):
+    """The chat waits for no call that its client could answer."""
+
+    code = "no_client_calls"
+
+
+class ToolResultRefused(ChatRefusal):
+    """The results do not answer the pending calls; the chat goes on waiting for them."""
+
+    code = "invalid"
+    status = 422
+
+
+class ToolResultMissing(ToolResultRefused):
+    """Each pending call needs its result: some are missing."""
+
+
+class ToolResultUnexpected(ToolResultRefused):
+    """A result answers no pending call of the client."""
+
+
+class ToolResultDuplicate(ToolResultRefused):
+    """A call has more than one result."""
+
+
+class ToolResultInvalid(ToolResultRefused):
+    """A result is not of the form {"tool_call_id", "output", "is_error"}."""
 
 
 class ModelUnknown(ChatRefusal):

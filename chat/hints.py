@@ -19,7 +19,9 @@ from kombu import Connection, pools
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from chat import metrics
 from chat.channels import Hint, hint_channel
+from chat.crash import crash_point
 from chat.execution import State
 
 logger = structlog.get_logger(__name__)
@@ -32,7 +34,8 @@ RUN_CHAT = "chatworker.run_chat"
 
 
 @cache
-def _redis() -> redis.Redis:
+def redis_client() -> redis.Redis:
+    """A connection with short time-outs: somebody waits for the answer of the request that it serves."""
     return redis.Redis.from_url(
         settings.CHATD_REDIS_URL,
         socket_timeout=PUBLISH_TIMEOUT,
@@ -52,12 +55,25 @@ def _producers() -> Any:
     return pools.producers[Connection(settings.CELERY_BROKER_URL, transport_options=options)]
 
 
+def disconnect() -> None:
+    """Close what this process keeps open to Redis; the next publication connects again."""
+    if redis_client.cache_info().currsize:
+        redis_client().close()
+        redis_client.cache_clear()
+    if _producers.cache_info().currsize:
+        _producers().force_close_all()
+        _producers.cache_clear()
+
+
 _skip_until = 0.0
 
 
 def publish_update(chat: Any, state: State) -> None:
     """Tell streams and runners that `chat` (its row after the commit) changed."""
-    _best_effort("hint", lambda: _redis().publish(hint_channel(chat.id), Hint.of(chat).encode()))
+    if crash_point("hint.before"):
+        return
+    _best_effort("hint", lambda: redis_client().publish(hint_channel(chat.id), Hint.of(chat).encode()))
+    crash_point("hint.after")
 
 
 def publish_wake_up(chat_id: UUID) -> None:
@@ -69,12 +85,15 @@ def publish_wake_up(chat_id: UUID) -> None:
                 RUN_CHAT, kwargs={"chat_id": str(chat_id)}, queue="chats", producer=producer, retry=False
             )
 
+    if crash_point("wake_up.before"):
+        return
     _best_effort("wake-up", send)
+    crash_point("wake_up.after")
 
 
 def waiting_wake_ups() -> int:
     """How many wake-ups wait in the broker; a sweep does not add to a backlog."""
-    return int(_redis().llen("chats"))
+    return int(redis_client().llen("chats"))
 
 
 def _best_effort(what: str, send: Callable[[], object]) -> None:
@@ -84,5 +103,6 @@ def _best_effort(what: str, send: Callable[[], object]) -> None:
     try:
         send()
     except Exception as error:  # whatever the broker does, the commit stands
+        metrics.NOT_PUBLISHED.labels(what).inc()
         _skip_until = time.monotonic() + SKIP_AFTER_FAILURE
         logger.warning("hint.not_published", what=what, error=repr(error), next_try_after=SKIP_AFTER_FAILURE)

@@ -4,7 +4,7 @@ Takes plain rows (dicts by column, as `chat.snapshot` reads them) and a chat row
 functions, so that both say the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,11 +34,18 @@ def message(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def queued_message(row: Mapping[str, Any]) -> dict[str, Any]:
+def queue(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`rows`: queued messages in their order."""
+    return [queued_message(row, place) for place, row in enumerate(rows, start=1)]
+
+
+def queued_message(row: Mapping[str, Any], place: int) -> dict[str, Any]:
+    """`place`: in the queue, 1 for the head; what the row calls `position` is a number to sort by."""
     return {
         "id": str(row["id"]),
         "parts": shown(row["parts"]),
-        "position": row["position"],
+        "position": place,
+        "steering": row["steering"],
         "model": row["model"] or None,
         "created_at": time(row["created_at"]),
     }

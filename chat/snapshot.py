@@ -32,7 +32,7 @@ class ChatSnapshot:
 
 
 _MESSAGE = "id, role, parts, visibility, deleted, interrupted, revision, model, usage, created_at"
-_QUEUED = "id, parts, position, model, created_at"
+_QUEUED = "id, parts, position, steering, model, created_at"
 
 
 def read_snapshot(chat_id: UUID, *, after_revision: int = -1, with_deleted: bool = False) -> ChatSnapshot:

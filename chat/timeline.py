@@ -175,8 +175,8 @@ def _queue(view: View, snapshot: Snapshot) -> _Step:
     if version != view.queue_version:
         first_and_empty = not snapshot.queue and view.queue_version == 0
         view = replace(view, queue_version=version)
-        queue = [rendering.queued_message(row) for row in snapshot.queue]
-        yield "" if first_and_empty else "queue_update", {"queue_version": version, "queue": queue}, view
+        data = {"queue_version": version, "queue": rendering.queue(snapshot.queue)}
+        yield "" if first_and_empty else "queue_update", data, view
 
 
 def _status(view: View, snapshot: Snapshot) -> _Step:

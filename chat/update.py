@@ -8,24 +8,26 @@ One transaction: lock the row, check the fence, advance `snapshot_version` once,
 write the draft, commit, publish one hint and, if nobody works on a runnable chat, one wake-up. An exception in the
 block undoes everything and publishes nothing; a publication that fails undoes nothing.
 
-The draft is written when the block ends, so a transition costs no statement of its own, and ids of new messages are
-known after the block. `chat_read` is the same chat as a value: no lock, no version, no hint.
+The draft (`chat/draft.py`) is written when the block ends, so a transition costs no statement of its own, and ids of
+new messages are known after the block. Archiving takes a chat's whole family along: its other members are locked
+after the root, in the order of their ids, and each is checked, moved and published like the root. `chat_read` is the
+same chat as a value: no lock, no version, no hint.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 
-from chat import content, hints, rows
-from chat.errors import ChatNotFound, InvalidState, QueueFull, StaleFence, TransitionNotAllowed
+from chat import hints, metrics, rows
+from chat.crash import crash_point
+from chat.draft import HistoryDraft, QueueDraft
+from chat.errors import ChatNotFound, FamilyArchived, InvalidState, StaleFence, TransitionNotAllowed
 from chat.execution import RUNNABLE, State, Transition, arrivals, classify
-from chat.models import Chat, ChatMessage, QueuedMessage
+from chat.models import Chat
 from chat.snapshot import ChatSnapshot, read_snapshot
 
 logger = structlog.get_logger(__name__)
@@ -58,22 +60,19 @@ class BrokenInvariant(Exception):
 
 
 class ChatUpdate:
-    """The draft of one chat inside one transaction. Transitions change it; the door writes it."""
+    """One chat inside one transaction. Transitions change `chat`, `history` and `queue`; the door writes them."""
 
-    def __init__(self, chat: Chat, queue: list[QueuedMessage], *, is_new: bool = False) -> None:
+    def __init__(self, chat: Chat, stored: rows.Stored, *, is_new: bool = False) -> None:
         self.chat = chat
-        self.queue = queue
+        self.history = HistoryDraft(chat, stored.tail)
+        self.queue = QueueDraft(chat, stored.queue)
         self.did: list[Transition] = []
         self._is_new = is_new
         self._before = {} if is_new else {field.attname: getattr(chat, field.attname) for field in _CHAT_FIELDS}
         self._departed = self._arrived = State.N if is_new else self.state
         self._torn = False
-        self._new_messages: list[ChatMessage] = []
-        self._new_queued: list[QueuedMessage] = []
-        self._gone_queued: list[int] = []
-        self._tail: list[tuple[str, Any]] | None = [] if is_new else None
-        self._new_lease = False
-        self._freed = False
+        self._lease: rows.LeaseChange = None
+        self._family: list[ChatUpdate] | None = None
         if not is_new:
             chat.snapshot_version += 1
 
@@ -99,86 +98,21 @@ class ChatUpdate:
         self._arrived = self.state
         self.did.append(transition)
 
-    @property
-    def added(self) -> list[ChatMessage]:
-        """The messages that this block has added to the history so far."""
-        return self._new_messages
-
-    # --- history ---------------------------------------------------------------------------------------------
-
-    def add_message(self, role: str, parts: Sequence[dict[str, Any]], **fields: Any) -> ChatMessage:
-        """A new row at the end of the history: a new history version, so attempts begin anew."""
-        message = ChatMessage(
-            chat_id=self.chat.pk, role=role, parts=list(parts), content_version=content.CONTENT_VERSION, **fields
-        )
-        self._new_messages.append(message)
-        if self._tail is not None:
-            self._tail.append((role, message.parts))
-        self.begin_history_version()
-        return message
-
-    def begin_history_version(self) -> None:
-        self.chat.history_version = self.chat.snapshot_version
-        self.chat.generation_attempt = 0
-        self.chat.retry_state = None
-
-    def outstanding_calls(self) -> list[dict[str, Any]]:
-        """Tool calls of the last assistant message, also of one added in this block, that have no result yet."""
-        if self._tail is None:
-            self._tail = [
-                *rows.tail_of(self.chat.pk),
-                *((message.role, message.parts) for message in self._new_messages),
-            ]
-        return content.outstanding_calls(self._tail)
-
-    def close_outstanding_calls(self, reason: str, *, only: set[str] | None = None) -> None:
-        """One synthetic error result for every outstanding call; `only`: those of these tools."""
-        for call in self.outstanding_calls():
-            if only is None or call["tool_name"] in only:
-                self.add_message("tool", [content.tool_result(call, reason, is_error=True, synthetic=True)])
-
-    # --- queue -----------------------------------------------------------------------------------------------
-
-    def require_room_in_queue(self) -> None:
-        if len(self.queue) >= settings.CHATD_QUEUE_LIMIT:
-            raise QueueFull(limit=settings.CHATD_QUEUE_LIMIT)
-
-    def enqueue(self, parts: Sequence[dict[str, Any]], **fields: Any) -> QueuedMessage:
-        """A new message at the queue's tail."""
-        position = self.queue[-1].position + 1 if self.queue else 1
-        queued = QueuedMessage(chat_id=self.chat.pk, parts=list(parts), position=position, **fields)
-        self.queue.append(queued)
-        self._new_queued.append(queued)
-        self.chat.queue_version = self.chat.snapshot_version
-        return queued
-
-    def dequeue(self, queued: QueuedMessage) -> None:
-        self.queue.remove(queued)
-        if queued in self._new_queued:
-            self._new_queued.remove(queued)
-        else:
-            self._gone_queued.append(queued.pk)
-        self.chat.queue_version = self.chat.snapshot_version
-
-    def promote_head_of_queue(self) -> ChatMessage | None:
-        """Move the queue's head into the history, with its author and model; None if the queue is empty."""
-        if not self.queue:
-            return None
-        head = self.queue[0]
-        self.dequeue(head)
-        if head.model:
-            self.chat.model = head.model
-        return self.add_message("user", head.parts, created_by_id=head.created_by_id)
-
-    # --- ownership -------------------------------------------------------------------------------------------
-
     def set_owner(self, worker_id: UUID, runner_id: UUID) -> None:
         self.chat.worker_id, self.chat.runner_id = worker_id, runner_id
-        self._new_lease, self._freed = True, False
+        self._lease = "new"
 
     def clear_owner(self) -> None:
         self.chat.worker_id = self.chat.runner_id = None
-        self._new_lease, self._freed = False, True
+        self._lease = "gone"
+
+    def descendants(self) -> list["ChatUpdate"]:
+        """The other members of a root chat's family, locked with it; each advances its own snapshot once."""
+        if self._family is None:
+            members = rows.lock_descendants(self.chat.pk)
+            stored = rows.stored_of([member.pk for member in members])
+            self._family = [ChatUpdate(member, stored[member.pk]) for member in members]
+        return list(self._family)
 
     # --- the end of the block --------------------------------------------------------------------------------
 
@@ -187,48 +121,65 @@ class ChatUpdate:
 
         Raises `BrokenInvariant` for a draft that no sequence of whole transitions has made.
         """
-        chat = self.chat
+        self._require_whole()
+        lease_is_fresh = self._write_chat()
+        if self.history.deleted_from is not None:
+            rows.delete_messages_from(self.chat.pk, self.history.deleted_from)
+        if self.history.added:
+            rows.insert_messages(self.history.added)
+        self._write_queue()
+        _announce_on_commit(self, wake=self.state in RUNNABLE and not lease_is_fresh)
+        moved = [member for member in self._family or () if member.did]
+        if moved:
+            rows.save_archived([member.chat for member in moved])
+        for member in moved:
+            member._require_whole()
+            _announce_on_commit(member, wake=False)
+
+    def _require_whole(self) -> None:
         if self._torn:
             raise BrokenInvariant("a transition failed half-way, and its block went on")
         if self.state is not self._arrived:
             raise BrokenInvariant(f"the state went from {self._arrived} to {self.state} without a transition")
-        lease_is_fresh = False
+
+    def _write_chat(self) -> bool:
+        """True if the chat's owner has a fresh lease then."""
         if self._is_new:
-            rows.insert_chat(chat)
-        else:
-            changed = [name for name, value in self._before.items() if getattr(chat, name) != value]
-            lease_is_fresh = rows.save_chat(chat, changed)
-        if self._new_messages:
-            rows.insert_messages(self._new_messages)
-        if self._gone_queued:
-            rows.delete_queued(self._gone_queued)
-        if self._new_queued:
-            rows.insert_queued(self._new_queued)
-        if self._freed:
-            rows.delete_leases(chat.pk)
-        if self._new_lease and chat.worker_id and chat.runner_id:
-            rows.insert_lease(chat.pk, chat.worker_id, chat.runner_id)
-            lease_is_fresh = True
-        state = self.state
-        wake = state in RUNNABLE and not lease_is_fresh
+            rows.insert_chat(self.chat)
+            return False
+        changed = [name for name, value in self._before.items() if getattr(self.chat, name) != value]
+        return rows.save_chat(self.chat, changed, self._lease)
 
-        def announce() -> None:  # a named function: Django's robust on_commit cannot log a partial
-            self._log(state)
-            hints.publish_update(chat, state)
-            if wake:
-                hints.publish_wake_up(chat.pk)
+    def _write_queue(self) -> None:
+        queue = self.queue
+        if queue.gone:
+            rows.delete_queued(queue.gone)
+        if queue.changed:
+            rows.update_queued(queue.changed)
+        if queue.new:
+            rows.insert_queued(queue.new)
 
-        transaction.on_commit(announce, robust=True)
 
-    def _log(self, state: State) -> None:
+def _announce_on_commit(update: ChatUpdate, *, wake: bool) -> None:
+    chat, state = update.chat, update.state
+
+    def announce() -> None:  # a named function: Django's robust on_commit cannot log a partial
+        crash_point("door.committed")
         logger.info(
             "chat.transition",
-            chat_id=str(self.chat.pk),
-            did=[str(name) for name in self.did],
-            before=str(self._departed),
+            chat_id=str(chat.pk),
+            did=[str(name) for name in update.did],
+            before=str(update._departed),
             after=str(state),
-            snapshot_version=self.chat.snapshot_version,
+            snapshot_version=chat.snapshot_version,
         )
+        for name in update.did:
+            metrics.TRANSITIONS.labels(str(name)).inc()
+        hints.publish_update(chat, state)
+        if wake:
+            hints.publish_wake_up(chat.pk)
+
+    transaction.on_commit(announce, robust=True)
 
 
 _CHAT_FIELDS = Chat._meta.concrete_fields
@@ -244,20 +195,32 @@ def chat_update(chat_id: UUID, *, fence: Fence | None = None) -> Iterator[ChatUp
         chat = rows.lock_chat(chat_id)
         if chat is None:
             raise ChatNotFound()
+        crash_point("door.locked")
         if fence is not None and not fence.holds(chat):
+            crash_point("door.fence_refused")
             raise StaleFence()
-        update = ChatUpdate(chat, rows.queue_of(chat_id))
+        update = ChatUpdate(chat, rows.stored_of([chat_id])[chat_id])
         yield update
         update.write()
+        crash_point("door.commit.before")
+    crash_point("door.commit.after")
 
 
 @contextmanager
 def chat_creation(chat: Chat) -> Iterator[ChatUpdate]:
-    """The door for a chat that does not exist yet: same draft, same guards, same single hint."""
+    """The door for a chat that does not exist yet: same draft, same guards, same single hint.
+
+    Raises `FamilyArchived` for a sub-agent of an archived family; until the end, the family cannot be archived. Not
+    to be opened inside the `chat_update` of another member: whoever archives the family locks the root first.
+    """
     with transaction.atomic():
-        update = ChatUpdate(chat, [], is_new=True)
+        if chat.root_id is not None and rows.lock_root_against_archiving(chat.root_id):
+            raise FamilyArchived()
+        update = ChatUpdate(chat, rows.Stored([], []), is_new=True)
         yield update
         update.write()
+        crash_point("creation.commit.before")
+    crash_point("creation.commit.after")
 
 
 def chat_read(chat_id: UUID, *, fence: Fence | None = None) -> ChatSnapshot:
@@ -266,3 +229,6 @@ def chat_read(chat_id: UUID, *, fence: Fence | None = None) -> ChatSnapshot:
     if fence is not None and not fence.holds(snapshot.chat):
         raise StaleFence()
     return snapshot
+
+
+__all__ = ["BrokenInvariant", "ChatUpdate", "Fence", "chat_creation", "chat_read", "chat_update"]

@@ -4,6 +4,10 @@ Only a process that consumes the queue `chats` gets one. The remote-control comm
 reach every process at once, however busy its pool is.
 """
 
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -11,6 +15,7 @@ from celery import bootsteps
 from celery.worker.control import control_command, inspect_command
 from django.conf import settings
 
+from chatworker import metrics
 from chatworker.queues import CHATS_QUEUE
 from chatworker.worker import ChatWorker
 
@@ -27,6 +32,8 @@ def this_worker() -> ChatWorker | None:
 class ChatWorkerStep(bootsteps.StartStopStep):
     requires = {"celery.worker.components:Pool"}
 
+    _health: metrics.HealthServer | None = None
+
     def include_if(self, worker: Any) -> bool:
         return CHATS_QUEUE in worker.app.amqp.queues.consume_from
 
@@ -35,20 +42,52 @@ class ChatWorkerStep(bootsteps.StartStopStep):
         if _worker is not None:
             logger.error("chat worker started more than once")
             return
-        _worker = ChatWorker()
+        _worker = ChatWorker(slots=worker.concurrency)
         _worker.start()
+        metrics.RUNNING_CHATS.set_function(lambda: len(_worker.running_chats()) if _worker else 0)
+        if settings.CHATD_WORKER_PORT:
+            self._health = metrics.HealthServer(settings.CHATD_WORKER_PORT, _health)
+            self._health.start()
 
     def stop(self, worker: Any) -> None:
         global _worker
         if _worker is not None:
-            _worker.stop(drain_timeout=settings.CHATD_DRAIN_TIMEOUT)
+            with _a_second_signal_calls(_worker.hand_over_now):
+                _worker.stop(drain_timeout=settings.CHATD_DRAIN_TIMEOUT)
             _worker = None
+
+        if self._health is not None:
+            self._health.stop()
+            self._health = None
 
     def terminate(self, worker: Any) -> None:
         global _worker
         if _worker is not None:
             _worker.stop(drain_timeout=0)
             _worker = None
+
+
+def _health() -> dict[str, Any]:
+    return _worker.health() if _worker else {"status": "stopped"}
+
+
+@contextmanager
+def _a_second_signal_calls(hand_over: Callable[[], None]) -> Iterator[None]:
+    """Whoever sends SIGTERM or SIGINT again while chats drain is out of patience."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(number: int, frame: Any) -> None:
+        logger.warning("worker.second_signal", signal=signal.Signals(number).name)
+        hand_over()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @control_command()

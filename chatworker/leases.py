@@ -1,7 +1,8 @@
 """Leases: renewed by heartbeats from a thread of its own, reaped when nobody renews them.
 
 The thread has its own connection and does nothing else, so neither a busy event loop nor a full database pool delays a
-heartbeat. One statement renews all leases of a worker; it never revives an expired one nor creates one again.
+heartbeat; on the same connection it holds the lock that says that the process is alive. One statement renews all leases
+of a worker; it never revives an expired one nor creates one again.
 """
 
 import threading
@@ -11,13 +12,19 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection, connections
+from django.db import DatabaseError, InterfaceError, connection, connections
+
+from chat.crash import crash_point
+from chat.presence import Presence, forget_dead_workers
+from chatworker import metrics
 
 logger = structlog.get_logger(__name__)
 
 Key = tuple[UUID, UUID]
 OWN_TICK_AFTER = 1.3
 """In heartbeat intervals: a worker that was not told to renew by then does so by itself."""
+PRESENCE_EVERY = 0.5
+"""Seconds between looks whether the connection that holds the worker's lock still stands."""
 
 
 def renew(worker_id: UUID, keys: Iterable[Key]) -> set[Key]:
@@ -36,7 +43,8 @@ def renew(worker_id: UUID, keys: Iterable[Key]) -> set[Key]:
 
 
 def reap() -> int:
-    """Delete leases that expired; the number. The chats they belonged to are found by the sweep."""
+    """Delete leases that expired, and rows of dead workers; the number of leases. The sweep finds their chats."""
+    forget_dead_workers()
     with connection.cursor() as cursor:
         cursor.execute(
             "DELETE FROM chat_runnerlease WHERE heartbeat_at <= now() - %s * interval '1 second'",
@@ -52,6 +60,7 @@ class Heartbeat:
         self,
         worker_id: UUID,
         *,
+        slots: int,
         interval: float,
         running: Callable[[], list[Key]],
         renewed: Callable[[list[Key], set[Key], float], None],
@@ -61,31 +70,72 @@ class Heartbeat:
         self._interval = interval
         self._running = running
         self._renewed = renewed
+        self._presence = Presence(worker_id, slots=slots)
         self._tick = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
+        self._draining = threading.Event()
+        self._is_absent = False  # of the thread alone
         self._thread = threading.Thread(target=self._run, name="chat-worker-heartbeat", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._tick.set()
         self._thread.join()
+
+    def drain(self) -> None:
+        """Let the next look say that this worker takes no more chats."""
+        self._draining.set()
+        self._tick.set()
 
     def beat_now(self) -> None:
         self._tick.set()
 
     def _run(self) -> None:
+        own_tick_every = self._interval * OWN_TICK_AFTER
+        last_at = time.monotonic() - own_tick_every  # the first one is due at once
         try:
-            while True:
-                self._tick.wait(self._interval * OWN_TICK_AFTER)
-                self._tick.clear()
-                if self._stopping:
-                    return
-                self._beat()
+            while not self._stopping.is_set():
+                now = time.monotonic()
+                if self._draining.is_set():
+                    self._say_draining()
+                if self._is_present_anew() or self._tick.is_set() or now - last_at >= own_tick_every:
+                    self._tick.clear()
+                    metrics.HEARTBEAT_LATENESS.observe(max(0.0, now - last_at - self._interval))
+                    last_at = now
+                    self._beat()
+                self._tick.wait(min(PRESENCE_EVERY, own_tick_every))
+            self._leave()
         finally:
             connections.close_all()
+
+    def _say_draining(self) -> None:
+        self._draining.clear()
+        try:
+            self._presence.drain()
+        except (DatabaseError, InterfaceError) as error:
+            logger.debug("presence.not_draining", error=repr(error).strip())
+
+    def _leave(self) -> None:
+        try:
+            self._presence.leave()
+        except (DatabaseError, InterfaceError) as error:
+            logger.debug("presence.not_left", error=repr(error).strip())  # the reaper clears the row away
+
+    def _is_present_anew(self) -> bool:
+        """Whether the lock had to be taken: others may have begun to think us dead, and a heartbeat says otherwise."""
+        try:
+            taken = self._presence.hold()
+        except (DatabaseError, InterfaceError) as error:
+            if not self._is_absent:  # once per outage, not twice a second
+                logger.warning("presence.failed", error=repr(error).strip())
+            self._is_absent = True
+            connections.close_all()
+            return False
+        self._is_absent = False
+        return taken
 
     def _beat(self) -> None:
         keys = self._running()
@@ -93,9 +143,12 @@ class Heartbeat:
             return
         began_at = time.monotonic()
         try:
-            close_old_connections()
+            crash_point("heartbeat.before")
             kept = renew(self._worker_id, keys)
+            crash_point("heartbeat.after")
         except (DatabaseError, InterfaceError) as error:
+            metrics.HEARTBEAT_FAILURES.inc()
             logger.warning("heartbeat.failed", error=repr(error).strip())
+            connections.close_all()
             return
         self._renewed(keys, kept, began_at)

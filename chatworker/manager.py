@@ -9,18 +9,21 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
 from django.db import DatabaseError
 
-from chat import transitions
+from chat import capacity, transitions
 from chat.channels import Hint, hint_channel
+from chat.crash import crash_point
 from chat.errors import ChatNotFound, StaleFence
 from chat.models import Chat
 from chat.stream.listener import Listener
 from chat.update import chat_update
-from chatworker.acquisition import acquire
+from chatworker import metrics
+from chatworker.acquisition import acquire, fairest, wake_next_in_line
 from chatworker.resources import Resources
 from chatworker.runner import Runner
 from chatworker.work.step import Done
@@ -41,17 +44,20 @@ class RunnerManager:
         listener: Listener,
         *,
         lease_ttl: float,
+        slots: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.worker_id = worker_id
         self._resources = resources
         self._listener = listener
         self._lease_ttl = lease_ttl
+        self._slots = slots
         self._clock = clock
         self._runners: dict[Key, Runner] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._renewed_at: dict[Key, float] = {}
         self._visits: set[asyncio.Task[None]] = set()
+        self._drained = asyncio.Event()
         self.accepting = True
 
     @property
@@ -66,6 +72,13 @@ class RunnerManager:
         assert visit is not None
         self._visits.add(visit)
         visit.add_done_callback(self._visits.discard)
+        if len(self._visits) >= self._slots:
+            chat_id = await self._resources.database.run(fairest, chat_id)
+        await self._run(chat_id)
+        if capacity.is_limited():
+            await self._resources.database.run(wake_next_in_line)
+
+    async def _run(self, chat_id: UUID) -> None:
         runner_id = uuid4()
         key = chat_id, runner_id
         runner = Runner(chat_id, self.worker_id, runner_id, self._resources, self)
@@ -122,6 +135,7 @@ class RunnerManager:
             if key in kept and key in self._renewed_at:
                 self._renewed_at[key] = at
             elif (runner := self._runners.get(key)) and not runner.is_ending:
+                metrics.LEASES_LOST.inc()
                 logger.warning("lease.lost", chat_id=str(key[0]), runner_id=str(key[1]))
                 self.request_cleanup(*key)
 
@@ -140,11 +154,7 @@ class RunnerManager:
         held = list(self._runners.items())  # those that begin while the query runs are not in its answer
         if not held:
             return
-        try:
-            hints = await self._resources.database.run(_read_rows, {chat_id for (chat_id, _), _ in held})
-        except DatabaseError as error:
-            logger.warning("sync.failed", error=repr(error))
-            return
+        hints = await self._resources.database.run(_read_rows, {chat_id for (chat_id, _), _ in held})
         for (chat_id, runner_id), runner in held:
             if hint := hints.get(chat_id):
                 runner.offer(hint)
@@ -153,12 +163,16 @@ class RunnerManager:
 
     # --- the end -------------------------------------------------------------------------------------------------
 
+    def stop_draining(self) -> None:
+        """Hand over now what `close` still waits for."""
+        self._drained.set()
+
     async def close(self, *, drain_timeout: float) -> None:
         """Take nothing more; let what runs finish for `drain_timeout` seconds, then hand the rest over at once."""
         self.accepting = False
         if self._tasks and drain_timeout:
             logger.info("worker.draining", chats=len(self._tasks), timeout=drain_timeout)
-            await asyncio.wait(list(self._tasks.values()), timeout=drain_timeout)
+            await self._drain(drain_timeout)
         left = self.running
         for task in (tasks := list(self._tasks.values())):
             task.cancel()
@@ -175,6 +189,16 @@ class RunnerManager:
         except (TimeoutError, DatabaseError) as error:
             logger.warning("worker.hand_over_failed", error=repr(error))
 
+    async def _drain(self, seconds: float) -> None:
+        """Until every runner has ended, the time is over, or somebody is out of patience."""
+        told = asyncio.create_task(self._drained.wait(), name="drain-told")
+        left: set[asyncio.Task[Any]] = set(self._tasks.values())
+        deadline = self._clock() + seconds
+        while left and not told.done() and (remaining := deadline - self._clock()) > 0:
+            _, left = await asyncio.wait({*left, told}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
+            left.discard(told)
+        told.cancel()
+
 
 def _read_rows(chat_ids: set[UUID]) -> dict[UUID, Hint]:
     return {chat.pk: Hint.of(chat) for chat in Chat.objects.filter(pk__in=chat_ids)}
@@ -182,10 +206,12 @@ def _read_rows(chat_ids: set[UUID]) -> dict[UUID, Hint]:
 
 def _hand_over(chat_id: UUID, worker_id: UUID, runner_id: UUID) -> None:
     """Nobody's chat again; the door wakes another worker, because the chat is runnable and unowned."""
+    crash_point("hand_over.before")
     try:
         with chat_update(chat_id) as update:
             if (update.chat.worker_id, update.chat.runner_id) != (worker_id, runner_id):
                 raise StaleFence
             transitions.abandon(update)
+        crash_point("hand_over.after")
     except (StaleFence, ChatNotFound):
         pass

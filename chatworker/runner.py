@@ -17,6 +17,7 @@ from typing import Protocol
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 
 from chat.channels import Hint, decode_hint
 from chat.episode_writer import EpisodeWriter
@@ -24,6 +25,7 @@ from chat.episodes import EpisodeId
 from chat.errors import ChatNotFound, StaleFence
 from chat.execution import Status
 from chat.update import Fence, chat_update
+from chatworker import metrics
 from chatworker.resources import Resources
 from chatworker.work.execute_tools import execute_tools
 from chatworker.work.generate import generate
@@ -38,6 +40,9 @@ CHANNEL_SIZE = 64
 one transaction of its own runs."""
 RETRY_FROM, RETRY_UP_TO = 0.1, 5.0
 """Seconds before a step that failed unexpectedly is begun again, doubling."""
+STEP_TIMEOUT = 15 * 60.0
+"""Seconds after which a step is begun again, or SILENCE_MARGIN more than a model may be silent where that is longer."""
+SILENCE_MARGIN = 5 * 60.0
 
 
 class Effects(Protocol):
@@ -170,13 +175,16 @@ class Runner:
         todo: Step | None = step
         while True:
             try:
-                return await (self._work(todo) if todo else self._look())
+                async with asyncio.timeout(max(STEP_TIMEOUT, settings.CHATD_STREAM_SILENCE_TIMEOUT + SILENCE_MARGIN)):
+                    return await (self._work(todo) if todo else self._look())
             except ChatNotFound:
                 return None
             except StaleFence:
+                metrics.FENCE_FAILURES.inc()
                 todo = None
                 continue
             except Exception:
+                metrics.STEP_RETRIES.inc()
                 self._log.exception("runner.step_failed", step=type(todo).__name__, retry_after=delay)
             todo = None
             await self._resources.sleep(delay)

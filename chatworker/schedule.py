@@ -23,6 +23,7 @@ def entries(*, heartbeat_every: float) -> list[Entry]:
         Entry("chatworker.heartbeat", heartbeat_every, "Chat workers renew the leases of their chats."),
         Entry("chatworker.sync_runners", 10, "Chat workers compare their runners with the database."),
         Entry("chatworker.acquire_waiting_chats", 1, "Wakes workers for chats that nobody works on."),
+        Entry("chatworker.cancel_expired_actions", 1, "Stops waiting for clients that did not answer in time."),
         Entry("chatworker.reap_stale_leases", 10, "Deletes leases that nobody renews."),
     ]
 

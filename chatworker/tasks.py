@@ -39,6 +39,14 @@ def acquire_waiting_chats(**_newer: Any) -> None:
     wake_waiting_chats()
 
 
+@shared_task(name="chatworker.cancel_expired_actions")
+def cancel_expired_actions(**_newer: Any) -> None:
+    """Stop waiting for clients whose deadline has passed."""
+    from chatworker import deadlines
+
+    deadlines.cancel_expired_actions()
+
+
 @shared_task(name="chatworker.reap_stale_leases")
 def reap_stale_leases(**_newer: Any) -> None:
     """Delete leases that nobody renews."""

@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,13 +18,13 @@ import redis.asyncio
 import structlog
 import uvloop
 from django.conf import settings
-from django.db import DatabaseError
 
 from chat.database import DatabaseThreads
 from chat.episodes import EpisodeStore
 from chat.stream.listener import Listener
 from chatworker.acquisition import wake_waiting_chats
 from chatworker.leases import Heartbeat
+from chatworker.loops import attempt, repeat
 from chatworker.manager import RunnerManager
 from chatworker.models.registry import ModelRegistry
 from chatworker.resources import Resources
@@ -36,6 +37,8 @@ SYNC_EVERY = 10.0
 SWEEP_EVERY = 5.0
 """Seconds. Beat asks more often; this is for when beat or the maintenance worker are away."""
 LEASE_CHECK_EVERY = 0.5
+STUCK_AFTER = 60.0
+"""Seconds without a turn of the event loop after which this process says that it is not well."""
 LEASE_MARGIN = 2.0
 """Seconds before a lease can have expired at which its runner stops by this process's own clock."""
 REDIS_TIMEOUT = 2.0
@@ -47,7 +50,9 @@ START_TIMEOUT = 30.0
 
 
 class ChatWorker:
-    def __init__(self) -> None:
+    def __init__(self, *, slots: int) -> None:
+        """`slots`: how many chats may run at the same time, which is Celery's concurrency."""
+        self.slots = slots
         self.worker_id: UUID = uuid4()
         self._thread = threading.Thread(target=self._run, name="chat-worker-loop", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -56,6 +61,7 @@ class ChatWorker:
         self._started = threading.Event()
         self._stopping: asyncio.Event | None = None
         self._drain_timeout = 0.0
+        self._turned_at = time.monotonic()
 
     # --- from other threads --------------------------------------------------------------------------------------
 
@@ -76,7 +82,20 @@ class ChatWorker:
 
     def sync_now(self) -> None:
         if self._loop and self._manager:
-            asyncio.run_coroutine_threadsafe(self._manager.sync(), self._loop)
+            sync = attempt("sync", self._manager.sync, is_stopping=lambda: self.is_closing)
+            asyncio.run_coroutine_threadsafe(sync, self._loop)
+
+    def health(self) -> dict[str, Any]:
+        """What `/healthz` of this process says; "stuck" if its event loop has not taken a turn for too long."""
+        turned_after = time.monotonic() - self._turned_at
+        alive = self._thread.is_alive() and turned_after < STUCK_AFTER
+        return {
+            "status": "stuck" if not alive else "draining" if self.is_closing else "ok",
+            "worker_id": str(self.worker_id),
+            "running_chats": len(self.running_chats()),
+            "slots": self.slots,
+            "loop_turned_after": round(turned_after, 1),
+        }
 
     def running_chats(self) -> list[str]:
         return [str(chat_id) for chat_id, _ in (self._manager.running if self._manager else ())]
@@ -92,6 +111,11 @@ class ChatWorker:
         if self._loop and self._stopping and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
+
+    def hand_over_now(self) -> None:
+        """End the draining that `stop` waits for. From any thread, also from a signal handler."""
+        if self._loop and self._manager:
+            self._loop.call_soon_threadsafe(self._manager.stop_draining)
 
     def _call(self, coroutine: Callable[[RunnerManager], Any]) -> None:
         if self._loop is None or self._manager is None or not self._thread.is_alive():
@@ -118,9 +142,12 @@ class ChatWorker:
         models = ModelRegistry()
         resources = Resources(database, EpisodeStore(client), models)
         listener = Listener(settings.CHATD_REDIS_URL, on_reconnect=self.sync_now)
-        manager = self._manager = RunnerManager(self.worker_id, resources, listener, lease_ttl=settings.CHATD_LEASE_TTL)
+        manager = self._manager = RunnerManager(
+            self.worker_id, resources, listener, lease_ttl=settings.CHATD_LEASE_TTL, slots=self.slots
+        )
         self._heartbeat = Heartbeat(
             self.worker_id,
+            slots=self.slots,
             interval=settings.CHATD_HEARTBEAT_INTERVAL,
             running=lambda: manager.running,
             renewed=self._on_renewed,
@@ -128,15 +155,17 @@ class ChatWorker:
         self._heartbeat.start()
         try:
             async with asyncio.TaskGroup() as group:
+                sweep = Sweep(database)
                 loops = [
                     group.create_task(listener.run(), name="listener"),
-                    group.create_task(self._watch_leases(manager), name="watch-leases"),
-                    group.create_task(_every(SYNC_EVERY, manager.sync), name="sync"),
-                    group.create_task(self._sweep(database), name="sweep"),
+                    self._repeat(group, "watch-leases", self._watch_leases, every=LEASE_CHECK_EVERY),
+                    self._repeat(group, "sync", manager.sync, every=SYNC_EVERY),
+                    self._repeat(group, "sweep", sweep.once, every=SWEEP_EVERY, at_once=True),
                 ]
                 logger.info("worker.started", worker_id=str(self.worker_id))
                 self._started.set()
                 await self._stopping.wait()
+                self._heartbeat.drain()
                 await manager.close(drain_timeout=self._drain_timeout)
                 for loop in loops:
                     loop.cancel()
@@ -152,24 +181,24 @@ class ChatWorker:
         if self._loop and self._manager:
             self._loop.call_soon_threadsafe(self._manager.renewed, asked, kept, began_at)
 
-    async def _watch_leases(self, manager: RunnerManager) -> None:
-        while True:
-            manager.stop_expired(margin=min(LEASE_MARGIN, settings.CHATD_LEASE_TTL / 4))
-            await asyncio.sleep(LEASE_CHECK_EVERY)
+    def _repeat(
+        self, group: asyncio.TaskGroup, name: str, action: Callable[[], Awaitable[object]], **how: Any
+    ) -> "asyncio.Task[None]":
+        return group.create_task(repeat(name, action, is_stopping=lambda: self.is_closing, **how), name=name)
 
-    async def _sweep(self, database: DatabaseThreads) -> None:
-        """One pass at the start, then when others may not do it."""
-        grace = 0.0
-        while True:
-            try:
-                await database.run(wake_waiting_chats, grace=grace)
-                grace = SWEEP_EVERY
-            except (DatabaseError, redis.RedisError, OSError) as error:
-                logger.warning("sweep.failed", error=repr(error).strip())
-            await asyncio.sleep(SWEEP_EVERY)
+    async def _watch_leases(self) -> None:
+        self._turned_at = time.monotonic()
+        if self._manager:
+            self._manager.stop_expired(margin=min(LEASE_MARGIN, settings.CHATD_LEASE_TTL / 4))
 
 
-async def _every(seconds: float, action: Callable[[], Any]) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        await action()
+class Sweep:
+    """The worker's own: for when beat or the maintenance worker are away. The first round leaves nobody waiting."""
+
+    def __init__(self, database: DatabaseThreads) -> None:
+        self._database = database
+        self._grace = 0.0
+
+    async def once(self) -> None:
+        await self._database.run(wake_waiting_chats, grace=self._grace)
+        self._grace = SWEEP_EVERY

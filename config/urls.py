@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 from chat.api import api
 from chat.health import healthz, readyz
+from chat.metrics import metrics
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
@@ -13,4 +14,5 @@ urlpatterns = [
     path("api/v1/", api.urls),
     path("healthz", healthz),
     path("readyz", readyz),
+    path("metrics", metrics),
 ]

@@ -6,10 +6,19 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.leaks import leaves_nothing_behind
+
 # The same examples in every run, so that a red run is red again; `--hypothesis-profile=explore` looks for new ones.
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.register_profile("explore", derandomize=False, max_examples=2000)
 hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """No thread, asyncio task, child process or connection outlives the test that began it."""
+    with leaves_nothing_behind():
+        yield
 
 
 @pytest.fixture
@@ -39,3 +48,11 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, Any]]
     monkeypatch.setattr(hints, "publish_update", lambda chat, state: told.append(("update", chat.pk, str(state))))
     monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: told.append(("wake-up", chat_id)))
     yield told
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--state-machine-runs", type=int, help="How many random walks through the state machine; 200 unless told."
+    )
+    parser.addoption("--racing-pairs", type=int, default=10_000, help="How many pairs of operations race.")
+    parser.addoption("--racing-seed", type=int, default=0, help="What these pairs are drawn from.")

@@ -4,6 +4,7 @@ The versions differ from each other (snapshot 7, retry 6, queue 5, history 3), s
 that should have moved and did not, are both seen.
 """
 
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -30,6 +31,19 @@ ROWS: dict[State, tuple[str, bool]] = {
 }
 LIVE_STATES = tuple(ROWS)
 """All states of a chat that exists."""
+VALID_STATES = tuple(state for state in ROWS if state is not State.INVALID)
+INVALID_ROWS: dict[str, tuple[str, bool, int]] = {
+    "waiting with a queue": ("waiting", False, 1),
+    "archived waiting with a queue": ("waiting", True, 1),
+    "archived while running": ("running", True, 0),
+    "archived while running with a queue": ("running", True, 2),
+    "archived while interrupting": ("interrupting", True, 0),
+    "archived while requiring action": ("requires_action", True, 1),
+    "an unknown status": ("paused", False, 0),
+    "an unknown status with a queue": ("", False, 1),
+    "an unknown status, archived": ("archived", True, 0),
+}
+"""(status, archived, queued) of rows that the machine does not know."""
 
 SAID = ("user", [{"type": "text", "text": "hello"}])
 ANSWERED = ("assistant", [{"type": "text", "text": "good day"}])
@@ -49,19 +63,30 @@ def chat_in(
     state: State,
     owner: Any,
     *,
+    row: tuple[str, bool] | None = None,
     queued: int | None = None,
-    history: tuple[tuple[str, list[Any]], ...] = (SAID, CALLING),
+    steering: Collection[int] = (),
+    history: Sequence[tuple[str, list[Any]]] = (SAID, CALLING),
+    client_tools: Sequence[dict[str, Any]] = CLIENT_TOOLS,
+    parent: UUID | None = None,
     owned: bool = True,
 ) -> UUID:
-    """A chat in `state`, with `queued` messages ("queued 1", …), owned by RUNNER with a fresh lease or by nobody."""
-    status, archived = ROWS[state]
+    """A chat in `state`, or with `row` (status, archived), owned by RUNNER with a fresh lease or by nobody.
+
+    `queued`: how many messages wait ("queued 1", …); `steering`: which of them are marked, 1 for the head.
+    """
+    status, archived = row or ROWS[state]
     queued = (1 if has_queue(state) else 0) if queued is None else queued
     with transaction.atomic():
         chat = Chat.objects.create(
             owner=owner,
+            parent_id=parent,
+            root_id=parent and (Chat.objects.values_list("root_id", flat=True).get(pk=parent) or parent),
             title="a chat",
             model="demo:demo",
-            client_tools=CLIENT_TOOLS,
+            options={"seed": 5},
+            pin_order=4,
+            client_tools=list(client_tools),
             status=status,
             archived=archived,
             snapshot_version=3,
@@ -71,24 +96,42 @@ def chat_in(
             worker_id=WORKER if owned else None,
             runner_id=RUNNER if owned else None,
         )
-        row = Chat.objects.filter(pk=chat.pk)
+        stored = Chat.objects.filter(pk=chat.pk)
         ChatMessage.objects.bulk_create(
             ChatMessage(chat=chat, role=role, parts=parts, created_by=owner if role == "user" else None)
             for role, parts in history
         )
-        row.update(snapshot_version=5)
+        stored.update(snapshot_version=5)
         QueuedMessage.objects.bulk_create(
             QueuedMessage(
-                chat=chat, parts=[{"type": "text", "text": f"queued {i}"}], position=i, created_by=owner, model=""
+                chat=chat,
+                parts=[{"type": "text", "text": f"queued {i}"}],
+                position=i,
+                steering=i in steering,
+                created_by=owner,
             )
             for i in range(1, queued + 1)
         )
-        row.update(snapshot_version=6, generation_attempt=2)
-        row.update(retry_state={"attempt": 2})
-        row.update(snapshot_version=7)
+        stored.update(snapshot_version=6, generation_attempt=2)
+        stored.update(retry_state={"attempt": 2})
+        stored.update(snapshot_version=7)
         if owned:
             RunnerLease.objects.create(chat=chat, runner_id=RUNNER, worker_id=WORKER)
     return chat.pk
+
+
+def family_of(owner: Any, *states: State) -> list[UUID]:
+    """A root and its descendants in these states: root, child, grandchild (below the child), child, grandchild, …"""
+    family: list[UUID] = []
+    archived = []
+    for i, state in enumerate(states):
+        parent = None if i == 0 else family[0] if i % 2 else family[-1]
+        status, is_archived = ROWS[state]
+        family.append(chat_in(state, owner, row=(status, False), parent=parent))
+        if is_archived:
+            archived.append(family[-1])
+    Chat.objects.filter(pk__in=archived).update(archived=True)
+    return family
 
 
 def nowhere() -> UUID:
@@ -103,6 +146,12 @@ def photograph() -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(one.format(table) for table in tables) + " ORDER BY 1, 2")
         return [f"{table} {row}" for table, row in cursor.fetchall()]
+
+
+def photograph_of(chat_id: UUID) -> list[str]:
+    """The rows that belong to a chat, as in `photograph`."""
+    its = (f'"id":"{chat_id}"', f'"chat_id":"{chat_id}"')
+    return [row for row in photograph() if any(mark in row for mark in its)]
 
 
 def chat_row(chat_id: UUID) -> dict[str, Any]:

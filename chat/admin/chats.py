@@ -11,12 +11,11 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from chat import transitions
 from chat.admin.readonly import Window, pretty, seconds
 from chat.errors import ChatRefusal
 from chat.execution import RUNNABLE, classify
 from chat.models import Chat, ChatMessage, QueuedMessage, RunnerLease
-from chat.update import chat_update
+from chat.stopping import stop_chat
 
 EXCERPT = 120
 """Characters of a message in a list."""
@@ -102,8 +101,7 @@ class ChatAdmin(Window):
     def interrupt_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         for chat in queryset:
             try:
-                with chat_update(chat.pk) as update:
-                    transitions.interrupt(update)
+                stop_chat(chat.pk)
             except ChatRefusal as refusal:
                 self.message_user(request, f"{chat}: {refusal.detail}", messages.ERROR)
             else:

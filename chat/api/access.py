@@ -15,6 +15,9 @@ from chat.errors import ChatNotFound, ChatRefusal
 from chat.models import ApiToken, Chat
 from chat.models.token import digest
 
+_DIGITS = 18
+"""Every number of so many digits fits into the column of an id; no id has more."""
+
 
 class Unauthenticated(ChatRefusal):
     """Sign in, or send `Authorization: Bearer TOKEN`; `manage.py create_token USER` makes one."""
@@ -84,3 +87,10 @@ def owned_chat(user: Any, chat_id: str | UUID) -> UUID:
     if not Chat.objects.filter(id=known, owner_id=user.pk).exists():
         raise ChatNotFound()
     return known
+
+
+def row_id(text: str, refusal: type[ChatRefusal]) -> int:
+    """The number in a path that names a message or a queued message. Raises `refusal` for what can name none."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        raise refusal()
+    return int(text)

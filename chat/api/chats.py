@@ -1,26 +1,24 @@
-"""Endpoints of a chat as a whole: start it, look at it, stop it, follow it."""
-
-from typing import Annotated, Any
+"""Endpoints of a chat as a whole: start it, find it, look at it, keep it in order, delete it."""
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 
 from chat import rendering, transitions
-from chat.api import schemas
+from chat.api import deletion, listing, schemas
 from chat.api.access import owned_chat
+from chat.api.properties import set_properties
 from chat.api.rendered import json_answer, rendered_chat
-from chat.update import chat_update
 
 router = Router(tags=["chats"])
-_PROBLEMS = dict.fromkeys((401, 404, 409, 422), schemas.Problem)
 
 
-@router.post("/chats", response={201: schemas.Chat, **_PROBLEMS}, summary="Start a chat with its first message")
+@router.post("/chats", response={201: schemas.Chat, **schemas.PROBLEMS}, summary="Start a chat with its first message")
 def create_chat(request: HttpRequest, body: schemas.NewChat) -> HttpResponse:
     chat = transitions.create_chat(
         owner=request.user,
         parts=body.message.as_parts(),
         model=body.model,
+        options=schemas.options_of(body.options),
         title=body.title,
         labels=body.labels,
         system=body.system,
@@ -28,34 +26,30 @@ def create_chat(request: HttpRequest, body: schemas.NewChat) -> HttpResponse:
     return json_answer(rendering.chat(chat, "R0"), status=201)
 
 
-@router.get("/chats/{chat_id}", response={200: schemas.Chat, **_PROBLEMS}, summary="A chat and its state")
+@router.get("/chats", response={200: schemas.Chats, **schemas.PROBLEMS}, summary="Your chats, newest activity first")
+def list_chats(request: HttpRequest, query: Query[schemas.ChatList]) -> HttpResponse:
+    return json_answer(listing.list_chats(request.user, query))
+
+
+@router.get("/chats/{chat_id}", response={200: schemas.Chat, **schemas.PROBLEMS}, summary="A chat and its state")
 def get_chat(request: HttpRequest, chat_id: str) -> HttpResponse:
     return json_answer(rendered_chat(owned_chat(request.user, chat_id)))
 
 
-@router.post(
-    "/chats/{chat_id}/interrupt",
-    response={200: schemas.Chat, **_PROBLEMS},
-    summary="Stop the running answer and keep what was streamed",
+@router.patch(
+    "/chats/{chat_id}",
+    response={200: schemas.Chat, **schemas.PROBLEMS},
+    summary="Say what should be: title, labels, pin, model, archived",
 )
-def interrupt_chat(request: HttpRequest, chat_id: str) -> HttpResponse:
+def change_chat(request: HttpRequest, chat_id: str, body: schemas.ChatPatch) -> HttpResponse:
     known_id = owned_chat(request.user, chat_id)
-    with chat_update(known_id) as update:
-        transitions.interrupt(update)
-    return json_answer(rendering.chat(update.chat, update.state))
+    set_properties(known_id, body.wanted())
+    return json_answer(rendered_chat(known_id))
 
 
-@router.get(
-    "/chats/{chat_id}/stream",
-    summary="Follow a chat live (server-sent events)",
-    description="`text/event-stream`; reconnect with `Last-Event-ID` or `cursor`. Served before Django: docs/api.md.",
-    response={200: Any, **_PROBLEMS},
+@router.delete(
+    "/chats/{chat_id}", response={204: None, **schemas.PROBLEMS}, summary="Delete an archived chat, for good"
 )
-def stream_chat(
-    request: HttpRequest,
-    chat_id: str,
-    cursor: Annotated[str, Query(description="The id of the last event that was received.")] = "",
-    until: Annotated[str, Query(description='"idle": end once the chat needs nobody.')] = "",
-) -> HttpResponse:
-    owned_chat(request.user, chat_id)
-    return HttpResponse("Streams need the ASGI server: uvicorn config.asgi:application\n", status=501)
+def delete_chat(request: HttpRequest, chat_id: str) -> HttpResponse:
+    deletion.delete_chat(owned_chat(request.user, chat_id))
+    return HttpResponse(status=204)

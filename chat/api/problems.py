@@ -1,11 +1,15 @@
 """Every refusal as `application/problem+json` (RFC 9457), translated here and nowhere else."""
 
 import json
+import re
+from collections.abc import Callable
+from inspect import Parameter, Signature
 from typing import Any
 
 import structlog
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.encoding import escape_uri_path
 from ninja import NinjaAPI, Router
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
@@ -24,6 +28,8 @@ def problem_of(refusal: ChatRefusal, path: str) -> tuple[int, dict[str, str], by
         headers["Retry-After"] = "1"
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if refusal.status == 405:
+        headers["Allow"] = ", ".join(refusal.details["allowed"])
     return refusal.status, headers, _body(refusal.status, refusal.code, refusal.detail, path, refusal.details)
 
 
@@ -34,7 +40,7 @@ def _body(status: int, code: str, detail: str, path: str, more: dict[str, Any]) 
         "status": status,
         "code": code,
         "detail": detail,
-        "instance": path,
+        "instance": escape_uri_path(path),
         **more,
     }
     return json.dumps(body, default=str).encode()
@@ -59,13 +65,38 @@ class Forbidden(ChatRefusal):
     status = 403
 
 
+class MethodNotAllowed(ChatRefusal):
+    """This path does not take that method; `allowed` says which."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 nowhere = Router()
 
 
-@nowhere.api_operation(["GET", "POST", "PUT", "PATCH", "DELETE"], "/{path:rest}", auth=None, include_in_schema=False)
+@nowhere.api_operation(METHODS, "/{path:rest}", auth=None, include_in_schema=False)
 def not_here(request: HttpRequest, rest: str) -> HttpResponse:
     """What no other endpoint matches."""
     raise ChatNotFound("There is nothing here.")
+
+
+def refuse_other_methods(router: Router) -> None:
+    """Every path of `router` answers the methods that it does not take with a problem as well."""
+    for path, view in router.path_operations.items():
+        allowed = [method for operation in view.operations for method in operation.methods]
+        others = [method for method in METHODS if method not in allowed]
+        router.add_api_operation(path, others, _refusal_of_method(path, allowed), auth=None, include_in_schema=False)
+
+
+def _refusal_of_method(path: str, allowed: list[str]) -> Callable[..., HttpResponse]:
+    def refuse(*_: Any, **__: Any) -> HttpResponse:
+        raise MethodNotAllowed(allowed=allowed)
+
+    names = ["request", *re.findall(r"{(\w+)}", path)]  # ninja wants to see what the path holds
+    vars(refuse)["__signature__"] = Signature([Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names])
+    return refuse
 
 
 class Unavailable(ChatRefusal):

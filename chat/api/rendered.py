@@ -7,7 +7,8 @@ from uuid import UUID
 from django.http import HttpResponse
 
 from chat import rendering
-from chat.update import chat_read
+from chat.models import ChatMessage, QueuedMessage
+from chat.update import ChatUpdate, chat_read
 
 
 def json_answer(body: Any, *, status: int = 200) -> HttpResponse:
@@ -28,3 +29,13 @@ def rendered_chat(chat_id: UUID) -> dict[str, Any]:
     if answer["requires_action"] is not None:
         answer["requires_action"]["calls"] = rendering.client_calls(snapshot.chat, snapshot.messages)
     return answer
+
+
+def sent_answer(
+    update: ChatUpdate, sent: ChatMessage | QueuedMessage, *, said: int = 200, queued: int = 200
+) -> HttpResponse:
+    """`{"message"}` with status `said` for what is in the history now, `{"queued_message"}` for what still waits."""
+    if isinstance(sent, ChatMessage):
+        return json_answer({"message": rendering.message(vars(sent))}, status=said)
+    place = update.queue.place_of(sent)
+    return json_answer({"queued_message": rendering.queued_message(vars(sent), place)}, status=queued)

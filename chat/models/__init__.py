@@ -5,6 +5,7 @@ from chat.models.chat import Chat
 from chat.models.lease import RunnerLease
 from chat.models.message import ChatMessage, QueuedMessage, Role, Visibility
 from chat.models.token import ApiToken
+from chat.models.worker import WorkerProcess
 
 __all__ = [
     "ApiToken",
@@ -16,4 +17,5 @@ __all__ = [
     "Role",
     "RunnerLease",
     "Visibility",
+    "WorkerProcess",
 ]

@@ -21,8 +21,15 @@ class Chat(models.Model):
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="children",
         help_text="The chat that started this one as a sub-agent.",
     )  # fmt: skip
+    root = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="descendants", db_index=False,
+        help_text="The chat that began the family; empty for that chat itself.",
+    )  # fmt: skip
     title = models.CharField(max_length=200, blank=True)
     model = models.CharField(max_length=200, help_text="PROVIDER:NAME, as in the catalogue.")
+    options = models.JSONField(
+        default=dict, db_default={}, blank=True, help_text="For the model, in the turn that runs or ran last."
+    )
     system = models.TextField(blank=True, help_text="Instructions that precede the conversation.")
     labels = models.JSONField(default=list, blank=True)
     pin_order = models.IntegerField(default=0, help_text="0: not pinned.")
@@ -41,6 +48,7 @@ class Chat(models.Model):
     requires_action_deadline_at = models.DateTimeField(null=True)
     compaction_requested_at = models.DateTimeField(null=True)
     last_error = models.JSONField(null=True)
+    waiting_since = models.DateTimeField(null=True, editable=False, help_text="Runnable, and nobody's, since then.")
     snapshot_xid = models.BigIntegerField(default=0, editable=False)
 
     created_at = models.DateTimeField(db_default=Now())
@@ -52,6 +60,13 @@ class Chat(models.Model):
                 name="chat_is_owned_by_worker_and_runner_or_by_nobody",
                 condition=Q(worker_id__isnull=True, runner_id__isnull=True)
                 | Q(worker_id__isnull=False, runner_id__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="sub_agent_has_a_parent_and_a_root",
+                condition=Q(parent__isnull=True, root__isnull=True) | Q(parent__isnull=False, root__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="chat_is_not_its_own_ancestor", condition=~Q(parent=F("id")) & ~Q(root=F("id"))
             ),
             models.CheckConstraint(
                 name="chat_versions_do_not_pass_the_snapshot",
@@ -69,12 +84,21 @@ class Chat(models.Model):
         indexes = [
             models.Index(fields=["owner", "-updated_at"], name="chat_of_owner_by_activity"),
             models.Index(
+                fields=["waiting_since"], name="chat_waiting_for_worker", condition=Q(waiting_since__isnull=False)
+            ),
+            models.Index(
+                fields=["requires_action_deadline_at"],
+                name="chat_waiting_for_client",
+                condition=Q(status="requires_action"),
+            ),
+            models.Index(fields=["root", "id"], name="chat_of_family", condition=Q(root__isnull=False)),
+            models.Index(
                 fields=["updated_at"],
                 name="chat_with_work_to_do",
                 condition=Q(archived=False, status__in=["running", "interrupting"]),
             ),
         ]
-        triggers = [triggers.chat_versions, triggers.touch_updated_at]
+        triggers = [triggers.chat_versions, triggers.chat_family, triggers.touch_updated_at]
 
     def __str__(self) -> str:
         return f"{self.id} ({self.title or 'untitled'})"

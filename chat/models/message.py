@@ -13,6 +13,14 @@ from chat.models import triggers
 from chat.models.chat import Chat
 
 
+class HasParts(models.Func):
+    """True for a JSON list with at least one element."""
+
+    template = "(jsonb_typeof(%(expressions)s) = 'array' AND %(expressions)s <> '[]'::jsonb)"
+    output_field = models.BooleanField()
+    arity = 1
+
+
 class Role(models.TextChoices):
     USER = "user"
     ASSISTANT = "assistant"
@@ -49,9 +57,12 @@ class ChatMessage(models.Model):
             models.CheckConstraint(
                 name="message_has_a_known_visibility", condition=Q(visibility__in=Visibility.values)
             ),
+            models.CheckConstraint(name="message_has_parts", condition=HasParts("parts")),
         ]
         indexes = [
-            models.Index(fields=["chat", "id"], name="message_of_chat"),
+            # What was hidden by an edit costs nothing any more: neither reading the history nor finding its end.
+            models.Index(fields=["chat", "id"], name="message_of_history", condition=Q(deleted=False)),
+            models.Index(fields=["chat", "id"], name="answer_of_history", condition=Q(deleted=False, role="assistant")),
             models.Index(fields=["chat", "revision", "id"], name="message_of_chat_by_revision"),
         ]
         triggers = [triggers.message_versions, triggers.message_delete_guard]
@@ -66,10 +77,15 @@ class QueuedMessage(models.Model):
     parts = models.JSONField()
     position = models.BigIntegerField(help_text="Order in the queue, then id; gaps mean nothing.")
     model = models.CharField(max_length=200, blank=True)
+    options = models.JSONField(default=dict, db_default={}, blank=True)
+    steering = models.BooleanField(
+        default=False, db_default=False, help_text="Joins the running turn before its next model call."
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        constraints = [models.CheckConstraint(name="queued_message_has_parts", condition=HasParts("parts"))]
         indexes = [models.Index(fields=["chat", "position", "id"], name="queue_of_chat")]
         triggers = [triggers.queue_versions, triggers.queue_delete_versions]
 

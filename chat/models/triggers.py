@@ -29,13 +29,19 @@ chat_versions = pgtrigger.Trigger(
     operation=pgtrigger.Insert | pgtrigger.Update,
     when=pgtrigger.Before,
     func="""
-        IF TG_OP = 'INSERT' THEN
-            NEW.snapshot_xid := pg_current_xact_id()::text::bigint;
-            RETURN NEW;
-        END IF;
-        IF NEW.retry_state_version <> OLD.retry_state_version THEN
+        IF NEW.retry_state_version <> (CASE WHEN TG_OP = 'UPDATE' THEN OLD.retry_state_version ELSE 0 END) THEN
             RAISE EXCEPTION 'retry_state_version follows retry_state and is never written by hand'
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'chat_retry_state_version_follows';
+        END IF;
+        -- Since when the chat waits for a worker; what happens to it meanwhile does not cost it its place.
+        NEW.waiting_since := CASE
+            WHEN NEW.runner_id IS NOT NULL OR NEW.archived OR NEW.status NOT IN ('running', 'interrupting') THEN NULL
+            WHEN TG_OP = 'UPDATE' THEN coalesce(OLD.waiting_since, statement_timestamp())
+            ELSE statement_timestamp() END;
+        IF TG_OP = 'INSERT' THEN
+            NEW.snapshot_xid := pg_current_xact_id()::text::bigint;
+            NEW.retry_state_version := CASE WHEN NEW.retry_state IS NULL THEN 0 ELSE NEW.snapshot_version END;
+            RETURN NEW;
         END IF;
         IF NEW.snapshot_version < OLD.snapshot_version OR NEW.history_version < OLD.history_version
                 OR NEW.queue_version < OLD.queue_version THEN
@@ -57,6 +63,48 @@ chat_versions = pgtrigger.Trigger(
     """,
 )
 
+chat_family = pgtrigger.Trigger(
+    name="chat_family",
+    operation=pgtrigger.Insert | pgtrigger.UpdateOf("parent_id", "root_id"),
+    when=pgtrigger.Before,
+    declare=[("family", "uuid"), ("family_is_archived", "boolean")],
+    func="""
+        IF TG_OP = 'UPDATE' THEN
+            IF NEW.parent_id IS DISTINCT FROM OLD.parent_id OR NEW.root_id IS DISTINCT FROM OLD.root_id THEN
+                RAISE EXCEPTION 'a chat stays in its family'
+                    USING ERRCODE = 'check_violation', CONSTRAINT = 'chat_stays_in_its_family';
+            END IF;
+            RETURN NEW;
+        END IF;
+        IF NEW.parent_id IS NULL THEN
+            RETURN NEW;
+        END IF;
+        SELECT coalesce(root_id, id) INTO family FROM chat_chat WHERE id = NEW.parent_id;
+        IF NEW.root_id IS DISTINCT FROM family THEN
+            RAISE EXCEPTION 'the root of a sub-agent is that of its parent'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'sub_agent_has_the_root_of_its_parent';
+        END IF;
+        -- Shared: sub-agents may be made at the same time, but not while somebody archives the family.
+        SELECT archived INTO family_is_archived FROM chat_chat WHERE id = family FOR SHARE;
+        IF family_is_archived THEN
+            RAISE EXCEPTION 'an archived family takes no new chat'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'archived_family_takes_no_chat';
+        END IF;
+        RETURN NEW;
+    """,
+)
+
+# Taking the author's name off what somebody wrote, because the user is deleted, is not a change of what was said.
+_FORGETS_AUTHOR = """
+    IF TG_OP = 'UPDATE' AND NEW.created_by_id IS NULL AND OLD.created_by_id IS NOT NULL THEN
+        unsigned := OLD;
+        unsigned.created_by_id := NULL;
+        IF NEW IS NOT DISTINCT FROM unsigned THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+"""
+
 _GUARD = """
     SELECT snapshot_version, snapshot_xid, history_version, queue_version INTO chat
         FROM chat_chat WHERE id = {row}.chat_id;
@@ -70,8 +118,9 @@ message_versions = pgtrigger.Trigger(
     name="message_versions",
     operation=pgtrigger.Insert | pgtrigger.Update,
     when=pgtrigger.Before,
-    declare=[("chat", "record")],
-    func=_GUARD.format(row="NEW")
+    declare=[("chat", "record"), ("unsigned", "chat_chatmessage%ROWTYPE")],
+    func=_FORGETS_AUTHOR
+    + _GUARD.format(row="NEW")
     + """
         IF TG_OP = 'UPDATE' THEN
             IF NEW IS NOT DISTINCT FROM OLD THEN
@@ -99,15 +148,21 @@ message_delete_guard = pgtrigger.Trigger(
     operation=pgtrigger.Delete,
     when=pgtrigger.Before,
     declare=[("chat", "record")],
-    func=_GUARD.format(row="OLD") + "RETURN OLD;",
+    func=_GUARD.format(row="OLD")
+    + """
+        UPDATE chat_chat SET history_version = snapshot_version
+            WHERE id = OLD.chat_id AND history_version <> snapshot_version;
+        RETURN OLD;
+    """,
 )
 
 queue_versions = pgtrigger.Trigger(
     name="queue_versions",
     operation=pgtrigger.Insert | pgtrigger.Update,
     when=pgtrigger.Before,
-    declare=[("chat", "record")],
-    func=_GUARD.format(row="NEW")
+    declare=[("chat", "record"), ("unsigned", "chat_queuedmessage%ROWTYPE")],
+    func=_FORGETS_AUTHOR
+    + _GUARD.format(row="NEW")
     + """
         IF TG_OP = 'UPDATE' THEN
             IF NEW IS NOT DISTINCT FROM OLD THEN

@@ -16,14 +16,14 @@ from uuid import UUID
 
 from django.db import DatabaseError
 
-from chat import transitions
 from chat.errors import ChatRefusal
 from chat.execution import RUNNABLE
 from chat.snapshot import ChatSnapshot, read_snapshot
+from chat.stopping import stop_chat
 from chat.stream.client import Client
 from chat.stream.hub import Hub
 from chat.timeline import View, decode_cursor
-from chat.update import chat_read, chat_update
+from chat.update import chat_read
 
 POLL_EVERY = 2.0
 """Seconds between readings without a hint: one person at one terminal may have it more often than a server."""
@@ -164,9 +164,8 @@ def _missing_worker(chat_id: UUID) -> str:
 def interrupt(chat_id: UUID) -> tuple[bool, int | None]:
     """Whether it was stopped now, and which history version; a chat that rests already is left alone."""
     try:
-        with chat_update(chat_id) as update:
-            transitions.interrupt(update)
-            return True, update.chat.history_version
+        update = stop_chat(chat_id)
+        return True, update.chat.history_version - bool(update.history.added)
     except ChatRefusal:
         return False, None
 

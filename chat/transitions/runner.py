@@ -1,27 +1,19 @@
-"""What a runner records of its work: attempts, steps, and how a turn ends."""
+"""What a runner records of its work: attempts, steps, waiting for the client, and how a turn ends."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
-from chat import content
-from chat.errors import HistoryNotWellFormed, MessageInvalid
+from django.conf import settings
+
+from chat.draft import NewMessage
+from chat.errors import HistoryNotWellFormed, MessageInvalid, NoClientCalls, NothingToAbsorb
 from chat.execution import Status, Transition
 from chat.models import ChatMessage
+from chat.rows import DatabaseTime
+from chat.transitions.effects import promote_head_or_wait
 from chat.transitions.guard import transition
 from chat.update import ChatUpdate
-
-
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    """A message that a runner adds to the history."""
-
-    role: str
-    parts: list[dict[str, Any]] = field(default_factory=list)
-    model: str = ""
-    usage: dict[str, Any] | None = None
-    interrupted: bool = False
-    visibility: str = "both"
 
 
 @transition(Transition.RECORD_GENERATION_ATTEMPT)
@@ -39,20 +31,58 @@ def record_retry_state(update: ChatUpdate, retry_state: dict[str, Any]) -> None:
 
 
 @transition(Transition.COMMIT_STEP)
-def commit_step(update: ChatUpdate, messages: Sequence[NewMessage]) -> list[ChatMessage]:
-    """What one step of a turn produced, at least one message. Raises `MessageInvalid`, `HistoryNotWellFormed`."""
+def commit_step(
+    update: ChatUpdate, messages: Sequence[NewMessage], *, consumes_compaction: bool = False
+) -> list[ChatMessage]:
+    """What one step of a turn produced, at least one message; `consumes_compaction`: it was the compaction asked for.
+
+    Raises `MessageInvalid`, `HistoryNotWellFormed`.
+    """
     if not messages:
         raise MessageInvalid("A step commits at least one message.")
-    return _add(update, messages)
+    if consumes_compaction:
+        update.chat.compaction_requested_at = None
+    return [update.history.append(message) for message in messages]
+
+
+@transition(Transition.ABSORB_STEERING)
+def absorb_steering(update: ChatUpdate) -> list[ChatMessage]:
+    """The queued messages that are to steer this turn enter the history, in their order, before the next model call.
+
+    Raises `NothingToAbsorb`, and `HistoryNotWellFormed` while a call waits for its result.
+    """
+    steering = [queued for queued in update.queue if queued.steering]
+    if not steering:
+        raise NothingToAbsorb()
+    if calls := update.history.outstanding_calls():
+        raise HistoryNotWellFormed(outstanding=[call["tool_call_id"] for call in calls])
+    added = []
+    for queued in steering:
+        update.queue.remove(queued)
+        update.chat.model = queued.model or update.chat.model
+        update.chat.options = queued.options or update.chat.options
+        added.append(update.history.add("user", queued.parts, created_by_id=queued.created_by_id))
+    return added
+
+
+@transition(Transition.ENTER_REQUIRES_ACTION)
+def enter_requires_action(update: ChatUpdate) -> None:
+    """The client has calls to answer; it gets as long as the slowest of their tools may take. `NoClientCalls`."""
+    waiting = {call["tool_name"] for call in update.history.client_calls()}
+    if not waiting:
+        raise NoClientCalls()
+    times = [tool.get("timeout_s") for tool in update.chat.client_tools if tool["name"] in waiting]
+    longest = max(settings.CHATD_REQUIRES_ACTION_TIMEOUT if time is None else time for time in times)
+    update.chat.status = Status.REQUIRES_ACTION
+    update.chat.requires_action_deadline_at = DatabaseTime(after=timedelta(seconds=longest))
+    update.chat.compaction_requested_at = None
 
 
 @transition(Transition.FINISH_TURN)
 def finish_turn(update: ChatUpdate) -> None:
     """The assistant has nothing to add. Take the next queued message, if any."""
     update.chat.compaction_requested_at = None
-    if update.queue:
-        update.close_outstanding_calls(content.INTERRUPTED_BY_MESSAGE)
-    update.chat.status = Status.RUNNING if update.promote_head_of_queue() else Status.WAITING
+    promote_head_or_wait(update)
 
 
 @transition(Transition.FINISH_ERROR)
@@ -69,38 +99,9 @@ def finish_interruption(update: ChatUpdate, partial: Sequence[NewMessage]) -> No
 
     Raises `HistoryNotWellFormed` if a tool call would stay without a result.
     """
-    _add(update, partial)
-    if update.outstanding_calls():
-        raise HistoryNotWellFormed(outstanding=[call["tool_call_id"] for call in update.outstanding_calls()])
+    for message in partial:
+        update.history.append(message)
+    if calls := update.history.outstanding_calls():
+        raise HistoryNotWellFormed(outstanding=[call["tool_call_id"] for call in calls])
     update.chat.compaction_requested_at = None
-    update.chat.status = Status.RUNNING if update.promote_head_of_queue() else Status.WAITING
-
-
-def _add(update: ChatUpdate, messages: Sequence[NewMessage]) -> list[ChatMessage]:
-    added = []
-    for message in messages:
-        if not message.parts:
-            raise MessageInvalid("A message has at least one part.")
-        if message.role == "tool":
-            _require_calls_for(update, message)
-        elif calls := update.outstanding_calls():
-            raise HistoryNotWellFormed(outstanding=[call["tool_call_id"] for call in calls])
-        added.append(
-            update.add_message(
-                message.role,
-                message.parts,
-                model=message.model,
-                usage=message.usage,
-                interrupted=message.interrupted,
-                visibility=message.visibility,
-            )
-        )
-    return added
-
-
-def _require_calls_for(update: ChatUpdate, message: NewMessage) -> None:
-    open_calls = {call["tool_call_id"] for call in update.outstanding_calls()}
-    for part in message.parts:
-        if part.get("type") == "tool_result" and part["tool_call_id"] not in open_calls:
-            raise HistoryNotWellFormed(unexpected=part["tool_call_id"])
-        open_calls.discard(part.get("tool_call_id"))
+    promote_head_or_wait(update)

@@ -12,6 +12,8 @@ from typing import Protocol, TypeVar
 import structlog
 from django.db import InterfaceError, OperationalError
 
+from chatworker import metrics
+
 R = TypeVar("R")
 logger = structlog.get_logger(__name__)
 
@@ -30,6 +32,7 @@ async def commit(database: Database, transaction: Callable[[], R], *, what: str)
         try:
             return await database.run(transaction)
         except (OperationalError, InterfaceError) as error:
+            metrics.COMMIT_RETRIES.inc()
             logger.warning("commit.retried", what=what, error=repr(error).strip(), retry_after=delay)
         await asyncio.sleep(delay)
         delay = min(delay * 2, RETRY_UP_TO)

@@ -7,6 +7,7 @@ history is well-formed only when every call has a result.
 from functools import partial
 
 from chat import content, transitions
+from chat.crash import crash_point
 from chat.transitions import NewMessage
 from chat.update import chat_update
 from chatworker.resources import Resources
@@ -14,7 +15,10 @@ from chatworker.work.step import ExecuteTools, Step, begin_step
 
 
 async def execute_tools(step: ExecuteTools, resources: Resources) -> Step:
-    return await resources.commit(partial(_commit, step), what="commit_step")
+    crash_point("tools.commit.before")
+    following = await resources.commit(partial(_commit, step), what="commit_step")
+    crash_point("tools.commit.after")
+    return following
 
 
 def _commit(step: ExecuteTools) -> Step:

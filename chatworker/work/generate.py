@@ -12,10 +12,12 @@ import structlog
 from django.conf import settings
 
 from chat import transitions
+from chat.crash import crash_point
 from chat.episode_writer import EpisodeWriter
 from chat.episodes import EpisodeFull, EpisodeRefused
 from chat.transitions import NewMessage
 from chat.update import chat_update
+from chatworker import metrics
 from chatworker.failure import Failure, backoff, judge
 from chatworker.models.protocol import ModelAnswer, ModelError
 from chatworker.resources import Resources
@@ -30,8 +32,12 @@ async def generate(step: Generate, resources: Resources, writer: EpisodeWriter) 
         answer = await _stream(step, resources, writer)
     except ModelError as error:
         return await _failed(step, resources, judge(error))
+    crash_point("answer.commit.before")
+    metrics.GENERATIONS.inc()
     following = await resources.commit(partial(_commit_answer, step, answer), what="commit_step")
+    crash_point("answer.commit.after")
     await resources.episodes_closed(step.episode)
+    crash_point("episode.closed")
     return following
 
 
@@ -40,13 +46,20 @@ async def _stream(step: Generate, resources: Resources, writer: EpisodeWriter) -
     silence = settings.CHATD_STREAM_SILENCE_TIMEOUT
     client = resources.models.client(step.spec)
     kind = "startup_timeout"
+    began_at = asyncio.get_running_loop().time()
+    crash_point("model.request.before")
     try:
         async with (
             writer.sending(),
             asyncio.timeout(silence) as deadline,
             client.stream(step.request) as stream,
         ):
+            crash_point("model.request.after")
             async for delta in stream:
+                if kind == "startup_timeout":
+                    metrics.FIRST_PART.observe(asyncio.get_running_loop().time() - began_at)
+                if kind == "startup_timeout":
+                    crash_point("model.first_part")
                 kind = "stream_silence_timeout"
                 deadline.reschedule(asyncio.get_running_loop().time() + silence)
                 try:
@@ -55,6 +68,7 @@ async def _stream(step: Generate, resources: Resources, writer: EpisodeWriter) -
                     logger.debug("episode.full", chat_id=str(step.chat_id))  # saved all the same, only not previewed
                 except EpisodeRefused:
                     pass  # closed by whoever took over; the commit will be refused
+            crash_point("model.answered")
             return stream.answer()
     except TimeoutError:
         raise ModelError(f"Nothing came for {silence:g} s.", provider=step.spec.kind, kind=kind) from None
@@ -74,11 +88,14 @@ async def _failed(step: Generate, resources: Resources, failure: Failure) -> Ste
     """Wait and begin again, or end the turn with the error."""
     log = logger.bind(chat_id=str(step.chat_id), attempt=step.attempt, kind=failure.kind)
     if not failure.retryable or step.attempt >= settings.CHATD_MAX_GENERATION_RETRIES:
+        metrics.GENERATION_FAILURES.labels(failure.kind).inc()
         log.warning("generation.failed", error=failure.detail or failure.message)
         return await resources.commit(partial(_commit_error, step, failure), what="finish_error")
     delay = max(backoff(step.attempt - 1), failure.retry_after)
+    metrics.GENERATION_RETRIES.labels(failure.kind).inc()
     log.info("generation.retried", error=failure.detail or failure.message, retry_after=delay)
     await resources.commit(partial(_record_retry, step, failure, delay), what="record_retry_state")
+    crash_point("retry.recorded")
     await resources.sleep(delay)
     return await resources.commit(partial(_begin_again, step), what="record_generation_attempt")
 

@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
-from chat import content, transitions
+from chat.crash import crash_point
 from chat.episode_writer import EpisodeWriter
-from chat.transitions import NewMessage
+from chat.stopping import finish_with
 from chat.update import chat_update
 from chatworker.resources import Resources
 from chatworker.work.step import Interrupt, Step, begin_step
@@ -25,25 +25,21 @@ async def interrupt(step: Interrupt, resources: Resources, writer: EpisodeWriter
     parts: list[dict[str, Any]] = []
     if step.episode.generation_attempt:
         try:
+            crash_point("interrupt.close.before")
             await resources.episodes.close(step.episode)
+            crash_point("interrupt.close.after")
             parts = [part for _, _, part in await resources.episodes.parts(step.episode)]
         except (RedisError, OSError) as error:
             logger.warning("interrupt.without_redis", chat_id=str(step.chat_id), error=repr(error))
         if writer is not None and writer.episode == step.episode and len(writer.streamed) > len(parts):
             parts = writer.streamed
-    return await resources.commit(partial(_commit, step, parts), what="finish_interruption")
+    crash_point("interrupt.commit.before")
+    following = await resources.commit(partial(_commit, step, parts), what="finish_interruption")
+    crash_point("interrupt.commit.after")
+    return following
 
 
 def _commit(step: Interrupt, parts: list[dict[str, Any]]) -> Step:
     with chat_update(step.chat_id, fence=step.fence) as update:
-        messages = [_closing(call, content.INTERRUPTED_BY_USER) for call in update.outstanding_calls()]
-        partial_parts = content.merge_deltas(parts)
-        if partial_parts:
-            messages.append(NewMessage("assistant", partial_parts, model=update.chat.model, interrupted=True))
-            messages += [_closing(call, content.INTERRUPTED_CALL) for call in content.calls_in(partial_parts)]
-        transitions.finish_interruption(update, messages)
+        finish_with(update, parts)
         return begin_step(update)
-
-
-def _closing(call: dict[str, Any], reason: str) -> NewMessage:
-    return NewMessage("tool", [content.tool_result(call, reason, is_error=True, synthetic=True)])

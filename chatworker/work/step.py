@@ -76,7 +76,7 @@ def begin_step(update: ChatUpdate, known: list[PromptMessage] | None = None) -> 
     while chat.status == Status.RUNNING and not chat.archived:
         if before is None:
             before = [_prompt(row) for row in prompt_rows(rows.history_of(chat.pk))]
-        history = before + [_prompt(row) for row in prompt_rows(update.added)]
+        history = before + [_prompt(row) for row in prompt_rows(update.history.added)]
         plan = decide([(message.role, message.parts) for message in history])
         if plan.action == "finish_turn":
             transitions.finish_turn(update)
@@ -84,6 +84,8 @@ def begin_step(update: ChatUpdate, known: list[PromptMessage] | None = None) -> 
             return ExecuteTools(chat.pk, chat.snapshot_version, _fence(update), history, plan.calls)
         elif plan.action == "give_up":
             transitions.finish_error(update, _too_many_steps().last_error())
+        elif any(queued.steering for queued in update.queue):
+            transitions.absorb_steering(update)
         else:
             if generate := _begin_generation(update, history):
                 return generate
@@ -106,7 +108,7 @@ def _begin_generation(update: ChatUpdate, history: list[PromptMessage]) -> Gener
         transitions.finish_error(update, judge(error).last_error())
         return None
     attempt = transitions.record_generation_attempt(update)
-    request = ModelRequest(messages=history, system=chat.system, options=spec.options)
+    request = ModelRequest(messages=history, system=chat.system, options=spec.options | chat.options)
     return Generate(chat.pk, chat.snapshot_version, _fence(update, attempt), history, spec, request)
 
 

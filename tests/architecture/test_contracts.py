@@ -10,6 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("chat", "chatworker", "config", "demomodel", "devtools")
 LONGEST, MEDIAN = 300, 120
 BANNED = {"utils.py", "helpers.py", "common.py", "base.py", "misc.py", "services.py"}
+NAMED_BY_DJANGO = ["devtools/chaos/injection/faulty_postgres/base.py"]
+"""It looks for a database backend there."""
 
 
 def sources(*folders: str) -> list[Path]:
@@ -40,7 +42,8 @@ def test_most_files_are_short() -> None:
 
 
 def test_files_are_named_after_what_they_are_for() -> None:
-    assert [str(path) for path in sources(*PACKAGES, "tests") if path.name in BANNED] == []
+    named = [str(path.relative_to(ROOT)) for path in sources(*PACKAGES, "tests") if path.name in BANNED]
+    assert named == NAMED_BY_DJANGO
 
 
 def test_every_file_begins_with_what_it_is_for() -> None:

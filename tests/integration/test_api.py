@@ -17,44 +17,10 @@ from chat.execution import State
 from chat.models import ApiToken, Chat, ChatMessage, QueuedMessage
 from chat.transitions import NewMessage
 from chat.update import chat_update
+from tests.api_client import CHATS, HELLO, Api, api_of
 from tests.factories import chat_in, photograph
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("published")]
-CHATS = "/api/v1/chats"
-HELLO = {"type": "text", "text": "hello"}
-
-
-class Api:
-    """One user's client: JSON in, (status, JSON) out."""
-
-    database_is_away = False
-    """The one reason for an answer of 5xx."""
-
-    def __init__(self, client: Client, **headers: str) -> None:
-        self._client, self._headers = client, headers
-
-    def send(self, method: str, path: str, body: Any = None, *, raw: bytes | str | None = None) -> tuple[int, Any]:
-        data = raw if raw is not None else b"" if body is None else json.dumps(body)
-        answer = self._client.generic(method, path, data, content_type="application/json", headers=self._headers)
-        assert answer.status_code < 500 or self.database_is_away, answer.content
-        if answer.status_code >= 400:
-            assert answer["Content-Type"] == "application/problem+json"
-            problem = answer.json()
-            assert problem["status"] == answer.status_code
-            assert {"type", "title", "code", "detail", "instance"} <= problem.keys()
-            assert problem["instance"] == path.partition("?")[0]
-            assert problem["detail"]
-        return answer.status_code, answer.json()
-
-    def get(self, path: str) -> tuple[int, Any]:
-        return self.send("GET", path)
-
-    def post(self, path: str, body: Any = None, **raw: Any) -> tuple[int, Any]:
-        return self.send("POST", path, body, **raw)
-
-
-def api_of(user: Any) -> Api:
-    return Api(Client(), Authorization=f"Bearer {ApiToken.issue(user)[1]}")
 
 
 @pytest.fixture
@@ -126,11 +92,6 @@ def test_a_message_may_interrupt(api: Api, chat_id: str) -> None:
     assert (status, api.get(f"{CHATS}/{chat_id}")[1]["state"]) == (202, "I1")
 
 
-def test_an_interrupt_answers_with_the_chat(api: Api, chat_id: str) -> None:
-    status, chat = api.post(f"{CHATS}/{chat_id}/interrupt")
-    assert (status, chat["state"], chat["id"]) == (200, "I0", chat_id)
-
-
 def test_a_chat_tells_its_usage_and_the_calls_that_wait_for_the_client(api: Api, user: Any) -> None:
     chat_id = chat_in(State.A0, user)
     chat = api.get(f"{CHATS}/{chat_id}")[1]
@@ -168,8 +129,16 @@ ENDPOINTS: list[tuple[str, str, Any]] = [
     ("GET", "", None),
     ("GET", "/messages", None),
     ("POST", "/messages", {"text": "hello"}),
-    ("POST", "/interrupt", None),
     ("GET", "/stream", None),
+    ("PATCH", "", {"title": "mine"}),
+    ("DELETE", "", None),
+    ("PATCH", "/messages/1", {"text": "hello"}),
+    ("PATCH", "/queue/1", {"position": 1}),
+    ("DELETE", "/queue/1", None),
+    ("POST", "/queue/1/promote", None),
+    ("POST", "/interrupt", None),
+    ("POST", "/tool-results", {"results": []}),
+    ("POST", "/reconcile-invalid", None),
 ]
 
 
@@ -196,10 +165,27 @@ def test_what_is_no_id_is_not_found(api: Api, method: str, path: str, body: Any,
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/chats/1/2/3"])
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/chats/1/2/3", "/api/v1/chats/", "/api/v1/%00"])
 def test_a_path_that_leads_nowhere_is_a_problem_as_well(api: Api, path: str) -> None:
     status, problem = api.get(path)
     assert (status, problem["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", CHATS, "POST, GET"),
+        ("POST", f"{CHATS}/1", "GET, PATCH, DELETE"),
+        ("GET", f"{CHATS}/1/messages/1", "PATCH"),
+        ("DELETE", f"{CHATS}/1/stream", "GET"),
+    ],
+)
+def test_a_method_that_a_path_does_not_take_is_a_problem_as_well(
+    api: Api, method: str, path: str, allowed: str
+) -> None:
+    status, problem = api.send(method, path, {})
+    assert (status, problem["code"], problem["allowed"]) == (405, "method_not_allowed", allowed.split(", "))
+    assert api._client.generic(method, path)["Allow"] == allowed
 
 
 # --- who may ---------------------------------------------------------------------------------------------------------
@@ -335,6 +321,10 @@ def test_a_query_out_of_range_is_refused(api: Api, chat_id: str, query: str) -> 
     assert api.get(f"{CHATS}/{chat_id}/messages?{query}")[1]["code"] == "invalid"
 
 
+FIELDS = [
+    "text", "parts", "type", "message", "busy_behavior", "model", "file_id", "title", "archived", "pinned", "labels",
+    "position", "results", "tool_call_id", "output", "is_error", "options", "temperature", "seed",
+]  # fmt: skip
 json_values = st.recursive(
     st.one_of(
         st.none(),
@@ -346,9 +336,7 @@ json_values = st.recursive(
     ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
-        st.dictionaries(
-            st.sampled_from(["text", "parts", "type", "message", "busy_behavior", "model", "file_id"]), inner
-        ),
+        st.dictionaries(st.sampled_from(FIELDS), inner),
     ),
     max_leaves=8,
 )
@@ -358,21 +346,45 @@ json_values = st.recursive(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(body=json_values)
-def test_no_body_is_too_strange(api: Api, chat_id: str, body: Any) -> None:
+def test_no_body_is_too_strange(api: Api, user: Any, chat_id: str, body: Any) -> None:
     assert api.post(f"{CHATS}/{chat_id}/messages", body)[0] in (202, 409, 422)
     assert api.post(CHATS, body)[0] in (201, 422)
+    waiting = chat_in(State.A1, user)
+    said, queued = ChatMessage.objects.filter(chat=waiting).first(), QueuedMessage.objects.get(chat=waiting)
+    assert said is not None
+    assert api.patch(f"{CHATS}/{waiting}", body)[0] in (200, 409, 422)
+    assert api.patch(f"{CHATS}/{waiting}/queue/{queued.pk}", body)[0] in (200, 422)
+    assert api.post(f"{CHATS}/{waiting}/tool-results", body)[0] == 422
+    assert api.patch(f"{CHATS}/{waiting}/messages/{said.pk}", body)[0] in (200, 422)
 
 
 # --- what describes and what watches ---------------------------------------------------------------------------------
 
 
-def test_openapi_lists_every_endpoint() -> None:
+def test_openapi_lists_every_endpoint_with_what_it_answers() -> None:
     answer = Client().get("/api/v1/openapi.json")
     paths = answer.json()["paths"]
     assert answer.status_code == 200
-    operations = {(method.upper(), path) for path, methods in paths.items() for method in methods}
-    assert {("POST", CHATS), *((method, CHATS + "/{chat_id}" + path) for method, path, _ in ENDPOINTS)} <= operations
+    operations = {(method.upper(), path): one for path, methods in paths.items() for method, one in methods.items()}
+    numbered = {"/messages/1": "/messages/{message_id}", "/queue/1": "/queue/{queued_id}"}
+    expected = {("POST", CHATS), ("GET", CHATS)}
+    for method, path, _ in ENDPOINTS:
+        for number, name in numbered.items():
+            path = path.replace(number, name)
+        expected.add((method, CHATS + "/{chat_id}" + path))
+    assert set(operations) == expected
+    for (method, path), one in operations.items():
+        assert one["summary"]
+        assert {"401", "404", "409", "422", "503"} <= one["responses"].keys(), (method, path)
+        for status, said in one["responses"].items():
+            assert status == "204" or path.endswith("/stream") or said["content"]["application/json"]["schema"]
     assert Client().get("/api/v1/docs").status_code == 200
+
+
+def test_openapi_says_what_results_and_options_look_like() -> None:
+    shapes = Client().get("/api/v1/openapi.json").json()["components"]["schemas"]
+    assert shapes["ToolResult"]["properties"].keys() == {"tool_call_id", "output", "is_error"}
+    assert shapes["GenerationOptions"]["properties"].keys() >= {"temperature", "top_p", "max_tokens", "seed"}
 
 
 def test_a_stream_without_the_asgi_server_says_what_is_missing(api: Api, chat_id: str) -> None:

@@ -18,10 +18,10 @@ from chat.catalogue import register_model
 from chat.execution import State
 from chat.management.commands import chat as command
 from chat.models import Chat
-from chat.terminal import narrator
+from chat.terminal import follow, narrator
 from chat.terminal.narrator import Narrator, Piece, Style
 from chat.terminal.printer import Printer
-from chat.update import chat_read
+from chat.update import ChatUpdate, chat_read, chat_update
 from chatworker.worker import ChatWorker
 from demomodel.testing import demo_model_process
 
@@ -228,8 +228,9 @@ def wake_ups(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
 
 @pytest.fixture
 def worker(admin: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatWorker]:
-    """A chat worker in this process; a wake-up reaches it through a thread instead of Celery's."""
-    worker = ChatWorker()
+    """A chat worker in this process; a wake-up reaches it through a thread instead of Celery's. Nobody polls."""
+    monkeypatch.setattr(follow, "POLL_EVERY", 60.0)
+    worker = ChatWorker(slots=8)
     with ThreadPoolExecutor(4, thread_name_prefix="pool-slot") as slots:
         monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: slots.submit(worker.run_chat, chat_id))
         worker.start()
@@ -316,16 +317,33 @@ def test_ctrl_c_keeps_exactly_what_was_printed(worker: ChatWorker) -> None:
     assert snapshot.messages[-1]["parts"][0]["text"] == out.removesuffix("\n") == "word1 word2 word3 word4 word5"
 
 
-def test_without_a_worker_it_says_so_and_can_be_left(
+def test_without_a_worker_it_says_so_and_ctrl_c_stops_the_chat_all_the_same(
     admin: Any, wake_ups: list[UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "HINT_AFTER", 0.05)
-    code, out, err = run("Hello", when=press_ctrl_c_at("no chat worker seems to run", "Stopping"))
+    code, out, err = run("Hello", when=press_ctrl_c_at("no chat worker seems to run"))
     chat = Chat.objects.get()
     assert (code, out) == (130, "")
     assert "./dev up" in err
-    assert chat_read(chat.pk).state is State.I0
-    assert set(wake_ups) == {chat.pk}
+    assert "Interrupted before anything was written." in err
+    assert chat_read(chat.pk).state is State.W
+    assert wake_ups == [chat.pk], "the message asked for a worker, the stop did not"
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_a_worker_finishes_the_stop(
+    admin: Any, wake_ups: list[UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def redis_was_away(chat_id: UUID) -> ChatUpdate:
+        with chat_update(chat_id) as update:
+            transitions.interrupt(update)
+        return update
+
+    monkeypatch.setattr(command, "HINT_AFTER", 0.05)
+    monkeypatch.setattr(follow, "stop_chat", redis_was_away)
+    code, out, err = run("Hello", when=press_ctrl_c_at("no chat worker seems to run", "Stopping"))
+    assert (code, out) == (130, "")
+    assert follow.LEFT in err
+    assert chat_read(Chat.objects.get().pk).state is State.I0
 
 
 @pytest.mark.parametrize(

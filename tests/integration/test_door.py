@@ -1,24 +1,22 @@
-"""The door: one transaction, one version, one hint; the fence after the lock; and nothing lost between threads."""
+"""The door: one transaction, one version, one hint, whole or not at all; and nothing lost between threads."""
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
+from inspect import isfunction
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from chat import hints, rows, transitions
 from chat.errors import ChatNotFound, StaleFence
 from chat.execution import RUNNABLE, State
-from chat.models import Chat, ChatMessage, RunnerLease
-from chat.transitions import NewMessage
-from chat.update import BrokenInvariant, Fence, chat_creation, chat_read, chat_update
+from chat.models import Chat, ChatMessage, QueuedMessage, RunnerLease
+from chat.update import BrokenInvariant, chat_creation, chat_update
 from chatworker import acquisition
 from chatworker.models import catalogue
 from chatworker.models.protocol import ModelAnswer
@@ -38,82 +36,16 @@ from tests.factories import (
     photograph,
     queue_of,
 )
+from tests.threads import LIMIT, Threads, check
+from tests.transition_calls import ANSWER, TEXT
 
-TEXT = [{"type": "text", "text": "new"}]
-ANSWER = NewMessage("assistant", [{"type": "text", "text": "answer"}])
 R0, R1 = State.R0, State.R1
-LIMIT = 30.0
-"""Seconds after which a thread that should have ended counts as stuck."""
 
 rolled_back = pytest.mark.django_db
 committed = pytest.mark.django_db(transaction=True)
 
 
-def fence(**other: Any) -> Fence:
-    """The fence of the owner of a chat that `chat_in(R0, …)` made."""
-    return replace(Fence(WORKER, RUNNER, history_version=3, status="running", generation_attempt=2), **other)
-
-
-class Threads:
-    """Threads that close their connections; errors come out at the end."""
-
-    def __init__(self) -> None:
-        self._threads: list[threading.Thread] = []
-        self._errors: list[BaseException] = []
-
-    def start(self, function: Callable[[], object]) -> threading.Thread:
-        def run() -> None:
-            try:
-                function()
-            except BaseException as error:
-                self._errors.append(error)
-            finally:
-                connections.close_all()
-
-        thread = threading.Thread(target=run)
-        self._threads.append(thread)
-        thread.start()
-        return thread
-
-    def __enter__(self) -> "Threads":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for thread in self._threads:
-            thread.join(LIMIT)
-        assert not any(thread.is_alive() for thread in self._threads)
-        if self._errors:
-            raise self._errors[0]
-
-
-def wait_until_somebody_waits_for_a_lock() -> None:
-    give_up_at = time.monotonic() + LIMIT
-    with connection.cursor() as cursor:
-        while time.monotonic() < give_up_at:
-            cursor.execute(
-                "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
-                " WHERE NOT granted AND datname = current_database()"
-            )
-            if cursor.fetchone()[0]:
-                return
-    raise AssertionError("nobody waits for a lock")
-
-
 # --- the version ------------------------------------------------------------------------------------------------
-
-
-@rolled_back
-@pytest.mark.parametrize("attempts", [0, 1, 3])
-def test_the_snapshot_moves_by_one_however_many_transitions_it_holds(attempts: int, user: Any) -> None:
-    chat_id = chat_in(R0, user)
-    before = chat_row(chat_id)
-    with chat_update(chat_id) as update:
-        for _ in range(attempts):
-            transitions.record_generation_attempt(update)
-        assert len(update.did) == attempts
-    after = chat_row(chat_id)
-    assert after["snapshot_version"] == before["snapshot_version"] + 1
-    assert after["generation_attempt"] == before["generation_attempt"] + attempts
 
 
 @rolled_back
@@ -188,10 +120,6 @@ def test_a_publication_that_fails_undoes_nothing(
     with Threads() as others:  # who see what is committed, and nothing else
         others.start(lambda: check(history_of(chat_id)[-1] == ("user", "new")))
         others.start(lambda: check(history_of(chat.pk) == [("user", "new")]))
-
-
-def check(truth: bool) -> None:
-    assert truth
 
 
 @committed
@@ -269,145 +197,6 @@ def test_acquiring_wakes_nobody_and_abandoning_wakes_the_next(
     assert published[1:] == [("update", chat_id, "R0"), ("wake-up", chat_id)]
 
 
-# --- the fence --------------------------------------------------------------------------------------------------
-
-WRONG = [
-    {"worker_id": uuid4()},
-    {"runner_id": uuid4()},
-    {"history_version": 2},
-    {"history_version": 4},
-    {"status": "interrupting"},
-    {"generation_attempt": 1},
-    {"generation_attempt": 3},
-]
-
-
-@rolled_back
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: next(iter(wrong)))
-def test_a_fence_that_differs_in_one_field_lets_nothing_through(
-    wrong: dict[str, Any], user: Any, published: list[Any], django_capture_on_commit_callbacks: Any
-) -> None:
-    chat_id = chat_in(R0, user)
-    before = photograph()
-    with django_capture_on_commit_callbacks(execute=True):
-        with pytest.raises(StaleFence), chat_update(chat_id, fence=fence(**wrong)):
-            raise AssertionError("the block was entered")
-        with pytest.raises(StaleFence):
-            chat_read(chat_id, fence=fence(**wrong))
-    assert photograph() == before
-    assert published == []
-
-
-@rolled_back
-@pytest.mark.parametrize("exact", [{}, {"generation_attempt": None}], ids=["with the attempt", "without"])
-def test_a_fence_that_says_what_the_row_says_lets_through(exact: dict[str, Any], user: Any) -> None:
-    chat_id = chat_in(R0, user)
-    assert chat_read(chat_id, fence=fence(**exact)).chat.pk == chat_id
-    with chat_update(chat_id, fence=fence(**exact)) as update:
-        transitions.record_retry_state(update, {"attempt": 3})
-    assert chat_row(chat_id)["retry_state"] == {"attempt": 3}
-
-
-@rolled_back
-def test_a_fence_does_not_hold_for_a_chat_that_nobody_owns_or_that_was_archived(user: Any) -> None:
-    unowned = chat_in(R0, user, owned=False)
-    with pytest.raises(StaleFence), chat_update(unowned, fence=fence()):
-        pass
-    archived = chat_in(State.INVALID, user)
-    with pytest.raises(StaleFence), chat_update(archived, fence=fence()):
-        pass
-
-
-@committed
-def test_the_fence_is_compared_after_the_lock_is_taken(user: Any, published: list[Any]) -> None:
-    chat_id = chat_in(R0, user, history=(SAID,))
-    assert chat_read(chat_id, fence=fence())  # it holds when the second update begins to wait
-    ends: list[str] = []
-
-    def commit_late() -> None:
-        try:
-            with chat_update(chat_id, fence=fence()) as update:
-                transitions.commit_step(update, [ANSWER])
-        except StaleFence:
-            ends.append("stale")
-
-    with Threads() as others, chat_update(chat_id) as update:
-        others.start(commit_late)
-        wait_until_somebody_waits_for_a_lock()
-        transitions.interrupt(update)
-    assert ends == ["stale"]
-    assert history_of(chat_id) == [("user", "hello")]
-    assert chat_row(chat_id)["snapshot_version"] == 8
-
-
-@rolled_back
-@pytest.mark.parametrize("with_fence", [None, fence()], ids=["without a fence", "with a fence"])
-def test_a_chat_that_does_not_exist_is_not_found(with_fence: Fence | None) -> None:
-    with pytest.raises(ChatNotFound), chat_update(nowhere(), fence=with_fence):
-        raise AssertionError("the block was entered")
-    with pytest.raises(ChatNotFound):
-        chat_read(nowhere(), fence=with_fence)
-
-
-# --- reading ----------------------------------------------------------------------------------------------------
-
-
-@rolled_back
-@pytest.mark.parametrize("state", LIVE_STATES)
-def test_a_reading_shows_the_chat_and_changes_nothing(
-    state: State, user: Any, published: list[Any], django_capture_on_commit_callbacks: Any
-) -> None:
-    chat_id = chat_in(state, user)
-    before, row = photograph(), chat_row(chat_id)
-    with django_capture_on_commit_callbacks(execute=True), CaptureQueriesContext(connection) as statements:
-        snapshot = chat_read(chat_id)
-    assert len(statements) == 1
-    assert "FOR UPDATE" not in statements[0]["sql"]
-    assert snapshot.state is state
-    assert {name: getattr(snapshot.chat, name) for name in row} == row
-    assert [message["parts"] for message in snapshot.messages] == [
-        message.parts for message in ChatMessage.objects.filter(chat_id=chat_id).order_by("id")
-    ]
-    assert [queued["parts"][0]["text"] for queued in snapshot.queue] == queue_of(chat_id)
-    assert snapshot.has_fresh_lease
-    assert (photograph(), published) == (before, [])
-
-
-@committed
-def test_a_reading_waits_for_no_update_and_sees_none_by_half(user: Any, published: list[Any]) -> None:
-    chat_id = chat_in(R1, user, history=(SAID, ANSWERED))
-    done = threading.Event()
-
-    def say_more() -> None:
-        try:
-            for _ in range(30):
-                with chat_update(chat_id) as update:
-                    transitions.finish_turn(update)
-                    transitions.send_message(update, parts=TEXT, author=user)
-        finally:
-            done.set()
-
-    versions = set()
-    with Threads() as others:
-        others.start(say_more)
-        while True:
-            last = done.is_set()
-            snapshot = chat_read(chat_id)
-            version = snapshot.chat.snapshot_version
-            versions.add(version)
-            assert snapshot.state is R1
-            assert len(snapshot.messages) == 2 + version - 7
-            assert len(snapshot.queue) == 1
-            if version > 7:
-                assert snapshot.chat.history_version == snapshot.chat.queue_version == version
-                assert snapshot.messages[-1]["revision"] == version
-            if last:
-                break
-    assert max(versions) == 37
-    with chat_update(chat_id), Threads() as others:
-        others.start(lambda: check(chat_read(chat_id).chat.snapshot_version == 37))
-
-
 # --- many at once -----------------------------------------------------------------------------------------------
 
 
@@ -468,26 +257,31 @@ def test_of_eight_workers_one_gets_the_chat(user: Any, published: list[Any]) -> 
 # --- what writes demands a transaction --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda: rows.lock_chat(nowhere()),
-        lambda: rows.insert_chat(Chat()),
-        lambda: rows.save_chat(Chat(), ["title"]),
-        lambda: rows.insert_messages([ChatMessage()]),
-        lambda: rows.insert_queued([]),
-        lambda: rows.delete_queued([1]),
-        lambda: rows.insert_lease(nowhere(), WORKER, RUNNER),
-        lambda: rows.delete_leases(nowhere()),
-    ],
-    ids=[
-        "lock_chat", "insert_chat", "save_chat", "insert_messages", "insert_queued", "delete_queued", "insert_lease",
-        "delete_leases",
-    ],
-)  # fmt: skip
-def test_what_locks_or_writes_refuses_to_run_outside_a_transaction(write: Callable[[], object]) -> None:
+WRITES: dict[str, Callable[[], object]] = {
+    "lock_chat": lambda: rows.lock_chat(nowhere()),
+    "lock_descendants": lambda: rows.lock_descendants(nowhere()),
+    "lock_root_against_archiving": lambda: rows.lock_root_against_archiving(nowhere()),
+    "insert_chat": lambda: rows.insert_chat(Chat()),
+    "save_chat": lambda: rows.save_chat(Chat(), ["title"]),
+    "save_archived": lambda: rows.save_archived([Chat()]),
+    "insert_messages": lambda: rows.insert_messages([ChatMessage()]),
+    "delete_messages_from": lambda: rows.delete_messages_from(nowhere(), 1),
+    "insert_queued": lambda: rows.insert_queued([QueuedMessage()]),
+    "update_queued": lambda: rows.update_queued([QueuedMessage()]),
+    "delete_queued": lambda: rows.delete_queued([1]),
+    "require_transaction": rows.require_transaction,
+}
+READS = {"history_of", "message_of", "stored_of", "tail_before", "lease_is_fresh"}
+
+
+def test_every_function_on_rows_reads_or_demands_a_transaction() -> None:
+    assert {name for name in rows.__all__ if isfunction(getattr(rows, name))} == WRITES.keys() | READS
+
+
+@pytest.mark.parametrize("write", list(WRITES))
+def test_what_locks_or_writes_refuses_to_run_outside_a_transaction(write: str) -> None:
     with pytest.raises(rows.TransactionRequired):
-        write()
+        WRITES[write]()
 
 
 @rolled_back
@@ -501,9 +295,19 @@ def test_a_chat_is_created_by_its_transition_or_not_at_all(user: Any) -> None:
 
 
 @committed
-def test_a_plain_turn_is_three_transactions_and_at_most_twenty_statements(user: Any, published: list[Any]) -> None:
+@pytest.mark.parametrize(
+    ("warm", "limit", "cost"),
+    [(True, 0, 18), (False, 0, 19), (True, 5, 20)],
+    ids=["usually", "a worker that has not met the model yet", "with a limit of running chats"],
+)
+def test_a_plain_turn_is_three_transactions_and_at_most_twenty_statements(
+    warm: bool, limit: int, cost: int, user: Any, published: list[Any], settings: Any
+) -> None:
+    settings.CHATD_MAX_CHATS = limit
     chat_id = chat_in(State.W, user, history=(SAID, ANSWERED), owned=False)
-    catalogue._kept.clear()  # the dearest case: the worker has not met this model yet
+    catalogue._kept.clear()
+    if warm:
+        catalogue.model_spec("demo:demo")
     with CaptureQueriesContext(connection) as captured:
         with chat_update(chat_id) as update:
             transitions.send_message(update, parts=TEXT, author=user)
@@ -514,7 +318,6 @@ def test_a_plain_turn_is_three_transactions_and_at_most_twenty_statements(user: 
     assert history_of(chat_id)[2:] == [("user", "new"), ("assistant", "answer")]
     statements = [statement["sql"] for statement in captured]
     assert statements.count("BEGIN") == statements.count("COMMIT") == 3
-    work = [sql for sql in statements if sql not in ("BEGIN", "COMMIT")]
-    assert len(work) == 17, "\n".join(work)
+    assert len(statements) == cost <= 20, "\n".join(statements)
     assert (published[0], published[-1]) == (("update", chat_id, "R0"), ("update", chat_id, "W"))
     assert published.count(("wake-up", chat_id)) == 1

@@ -1,69 +1,58 @@
-"""What the database refuses or corrects by itself, whoever writes: plain SQL that tries to break every rule.
+"""What triggers refuse or correct by themselves, whoever writes: plain SQL that tries to get past each of them.
 
-The chats here are committed before a test begins, because within the transaction that created it a chat is open for
-writing; each test then works in a transaction that is rolled back.
+The door's guard, the versions that follow, families, authors, times. What a constraint refuses is in
+`test_constraints.py`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import psycopg
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, connection, transaction
 
-from chat.execution import State
 from chat.models import Chat, ChatMessage, QueuedMessage, RunnerLease
-from tests.factories import ANSWERED, RUNNER, SAID, chat_in, chat_row, photograph
+from tests.factories import RUNNER, chat_row, photograph
+from tests.past_the_door import (
+    COPY_MESSAGES,
+    COPY_QUEUE,
+    DOOR,
+    MESSAGE_COLUMNS,
+    MESSAGE_LINE,
+    MESSAGE_VALUES,
+    OF_CHAT,
+    OPEN,
+    OPEN_OTHER,
+    QUEUE,
+    QUEUE_OFTEN,
+    QUEUED_LINE,
+    SAY,
+    SAY_OFTEN,
+    Committed,
+    committed_chats,
+    constraint_of,
+    copy_in,
+    new_chat,
+    refused_for,
+    run,
+)
 
 pytestmark = pytest.mark.django_db
 
 
-@dataclass(frozen=True)
-class Committed:
-    """Two chats with two messages, two queued messages and a lease each, at snapshot 7."""
-
-    chat: UUID
-    other: UUID
-
-
 @pytest.fixture(scope="module")
 def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[Committed]:
-    with django_db_blocker.unblock():
-        owner = get_user_model().objects.create(username="committed")
-        chats = [chat_in(State.R1, owner, queued=2, history=(SAID, ANSWERED)) for _ in range(2)]
-        yield Committed(*chats)
-        with connection.cursor() as cursor:
-            cursor.execute("DELETE FROM chat_chat WHERE id = ANY(%s)", [chats])
-        owner.delete()
-        connection.close()
+    yield from committed_chats(django_db_blocker)
 
-
-OPEN = "UPDATE chat_chat SET snapshot_version = snapshot_version + 1 WHERE id = %(chat)s"
-OPEN_OTHER = "UPDATE chat_chat SET snapshot_version = snapshot_version + 1 WHERE id = %(other)s"
-
-MESSAGE_COLUMNS = "chat_id, role, parts, content_version, visibility, compressed, deleted, interrupted, revision, model"
-MESSAGE_VALUES = "%(chat)s, 'user', '[]', 1, 'both', false, false, false, 0, ''"
-SAY = f"INSERT INTO chat_chatmessage ({MESSAGE_COLUMNS}) VALUES ({MESSAGE_VALUES})"
-SAY_OFTEN = f"INSERT INTO chat_chatmessage ({MESSAGE_COLUMNS}) SELECT {MESSAGE_VALUES} FROM generate_series(1, 50)"
-COPY_MESSAGES = f"COPY chat_chatmessage ({MESSAGE_COLUMNS}) FROM STDIN"
-QUEUE_COLUMNS = "chat_id, parts, position, model"
-QUEUE = f"INSERT INTO chat_queuedmessage ({QUEUE_COLUMNS}) VALUES (%(chat)s, '[]', 9, '')"
-QUEUE_OFTEN = (
-    f"INSERT INTO chat_queuedmessage ({QUEUE_COLUMNS}) SELECT %(chat)s, '[]', n, '' FROM generate_series(1, 9) n"
-)
-COPY_QUEUE = f"COPY chat_queuedmessage ({QUEUE_COLUMNS}) FROM STDIN"
-OF_CHAT = "WHERE chat_id = %(chat)s"
 
 WRITES = {
     "insert a message": SAY,
     "insert fifty messages": SAY_OFTEN,
     "insert a message unless it is there": SAY + " ON CONFLICT DO NOTHING",
     "insert a message in a subquery": f"WITH said AS ({SAY} RETURNING id) SELECT * FROM said",
-    "change a message": f"UPDATE chat_chatmessage SET parts = '[1]' {OF_CHAT}",
+    "change a message": f"UPDATE chat_chatmessage SET parts = '[2]' {OF_CHAT}",
     "mark a message as deleted": f"UPDATE chat_chatmessage SET deleted = true {OF_CHAT}",
     "say that a message never changed": f"UPDATE chat_chatmessage SET parts = '[1]', revision = revision {OF_CHAT}",
     "delete messages": f"DELETE FROM chat_chatmessage {OF_CHAT}",
@@ -74,45 +63,14 @@ WRITES = {
     "queue nine messages": QUEUE_OFTEN,
     "reorder the queue": f"UPDATE chat_queuedmessage SET position = -position {OF_CHAT}",
     "edit a queued message": f"UPDATE chat_queuedmessage SET parts = '[1]' {OF_CHAT}",
+    "mark a queued message as steering": f"UPDATE chat_queuedmessage SET steering = NOT steering {OF_CHAT}",
+    "change the options of a queued message": f"UPDATE chat_queuedmessage SET options = '[1]' {OF_CHAT}",
     "empty the queue": f"DELETE FROM chat_queuedmessage {OF_CHAT}",
 }
 """Writes of messages and queue, each allowed in a transaction that advanced the chat's snapshot, and in no other."""
 
 
-def run(sql: str, committed: Committed) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, {"chat": committed.chat, "other": committed.other, "runner": RUNNER})
-        return cursor.rowcount
-
-
-def copy_in(sql: str, line: str, times: int) -> None:
-    connection.ensure_connection()
-    with connection.connection.cursor() as cursor, cursor.copy(sql) as copy:
-        for _ in range(times):
-            copy.write(line)
-
-
-def constraint_of(error: BaseException | None) -> str | None:
-    assert isinstance(error, psycopg.errors.IntegrityError), error
-    return error.diag.constraint_name
-
-
-def refused_for(constraint: str, committed: Committed, *statements: str) -> None:
-    """The last of the statements is refused by `constraint`; nothing has changed once all are undone."""
-    before = photograph()
-    *first, last = statements
-    with pytest.raises(IntegrityError) as refusal, transaction.atomic():
-        for sql in first:
-            run(sql, committed)
-        with transaction.atomic():
-            run(last, committed)
-    assert constraint_of(refusal.value.__cause__) == constraint
-    assert photograph() == before
-
-
 # --- the guard of the door --------------------------------------------------------------------------------------
-
-DOOR = "chat_written_through_the_door"
 
 
 @pytest.mark.parametrize("write", list(WRITES))
@@ -157,18 +115,17 @@ def test_through_the_door_one_can(write: str, in_savepoint: bool, committed: Com
         run(WRITES[write], committed)
     moved = "queue_version" if "queue" in WRITES[write] else "history_version"
     row = chat_row(committed.chat)
-    if not write.startswith("delete"):  # rows are deleted by hand only together with their chat
-        assert row[moved] == row["snapshot_version"] == 8
+    assert row[moved] == row["snapshot_version"] == 8
 
 
 def test_an_orm_write_of_a_message_is_refused_like_any_other(committed: Committed) -> None:
     before = photograph()
     for write in (
-        lambda: ChatMessage.objects.create(chat_id=committed.chat, role="user", parts=[]),
-        lambda: ChatMessage.objects.bulk_create([ChatMessage(chat_id=committed.chat, role="user", parts=[])] * 3),
+        lambda: ChatMessage.objects.create(chat_id=committed.chat, role="user", parts=[1]),
+        lambda: ChatMessage.objects.bulk_create([ChatMessage(chat_id=committed.chat, role="user", parts=[1])] * 3),
         lambda: ChatMessage.objects.filter(chat_id=committed.chat).update(deleted=True),
         lambda: ChatMessage.objects.filter(chat_id=committed.chat).delete(),
-        lambda: QueuedMessage.objects.create(chat_id=committed.chat, position=3, parts=[]),
+        lambda: QueuedMessage.objects.create(chat_id=committed.chat, position=3, parts=[1]),
         lambda: QueuedMessage.objects.filter(chat_id=committed.chat).delete(),
     ):
         with pytest.raises(IntegrityError) as refusal, transaction.atomic():
@@ -177,24 +134,21 @@ def test_an_orm_write_of_a_message_is_refused_like_any_other(committed: Committe
     assert photograph() == before
 
 
-COPIES = {
-    "messages": (COPY_MESSAGES, "{chat}\tuser\t[]\t1\tboth\tf\tf\tf\t0\t\n"),
-    "queue": (COPY_QUEUE, "{chat}\t[]\t9\t\n"),
-}
+COPIES = {"messages": (COPY_MESSAGES, MESSAGE_LINE), "queue": (COPY_QUEUE, QUEUED_LINE)}
 
 
 @pytest.mark.parametrize("table", COPIES)
 def test_copy_goes_through_the_same_door(table: str, committed: Committed) -> None:
     sql, line = COPIES[table]
-    line = line.format(chat=committed.chat)
+    lines = [line.format(chat=committed.chat)] * 20
     before = photograph()
     with pytest.raises(psycopg.errors.CheckViolation) as refusal, transaction.atomic():
-        copy_in(sql, line, 20)
+        copy_in(sql, lines)
     assert constraint_of(refusal.value) == DOOR
     assert photograph() == before
 
     run(OPEN, committed)
-    copy_in(sql, line, 20)
+    copy_in(sql, lines)
     row = chat_row(committed.chat)
     if table == "messages":
         assert row["history_version"] == 8
@@ -284,61 +238,95 @@ def test_attempt_and_retry_state_follow_the_history(
     assert row["retry_state_version"] == retry_version
 
 
-# --- what is never written by hand, also through the door ---------------------------------------------------------
+# --- authors ----------------------------------------------------------------------------------------------------
 
-BY_HAND = [
-    ("message_revision_follows", SAY.replace("false, 0, ''", "false, 8, ''")),
-    ("message_revision_follows", f"UPDATE chat_chatmessage SET revision = 8 {OF_CHAT}"),
-    ("message_revision_follows", f"UPDATE chat_chatmessage SET revision = 1, parts = '[1]' {OF_CHAT}"),
-    ("chat_retry_state_version_follows", "UPDATE chat_chat SET retry_state_version = 8 WHERE id = %(chat)s"),
-    (
-        "chat_retry_state_version_follows",
-        "UPDATE chat_chat SET retry_state_version = 7, retry_state = '[]' WHERE id = %(chat)s",
-    ),
-    ("chat_versions_never_go_down", "UPDATE chat_chat SET snapshot_version = 7 WHERE id = %(chat)s"),
-    ("chat_versions_never_go_down", "UPDATE chat_chat SET history_version = 2 WHERE id = %(chat)s"),
-    ("chat_versions_never_go_down", "UPDATE chat_chat SET queue_version = 4 WHERE id = %(chat)s"),
-    ("chat_versions_do_not_pass_the_snapshot", "UPDATE chat_chat SET history_version = 9 WHERE id = %(chat)s"),
-    ("chat_versions_do_not_pass_the_snapshot", "UPDATE chat_chat SET queue_version = 9 WHERE id = %(chat)s"),
-    ("chat_generation_attempt_is_not_negative", "UPDATE chat_chat SET generation_attempt = -1 WHERE id = %(chat)s"),
-    (
-        "chat_is_owned_by_worker_and_runner_or_by_nobody",
-        "UPDATE chat_chat SET worker_id = NULL WHERE id = %(chat)s",
-    ),
-    (
-        "chat_is_owned_by_worker_and_runner_or_by_nobody",
-        "UPDATE chat_chat SET runner_id = NULL WHERE id = %(chat)s",
-    ),
-    ("message_has_a_known_role", f"UPDATE chat_chatmessage SET role = 'robot' {OF_CHAT}"),
-    ("message_has_a_known_visibility", f"UPDATE chat_chatmessage SET visibility = 'none' {OF_CHAT}"),
-    (
-        "runner_has_one_lease_of_a_chat",
-        "INSERT INTO chat_runnerlease (chat_id, runner_id, worker_id) VALUES (%(chat)s, %(runner)s, %(runner)s)",
-    ),
-]
+TABLES = ["chat_chatmessage", "chat_queuedmessage"]
+OF_OTHER = "WHERE chat_id = %(other)s"
 
 
-@pytest.mark.parametrize(("constraint", "sql"), BY_HAND, ids=[sql[:70] for _, sql in BY_HAND])
-def test_the_database_refuses_also_through_the_door(constraint: str, sql: str, committed: Committed) -> None:
-    refused_for(constraint, committed, OPEN, sql)
+def without_authors() -> list[Any]:
+    return [
+        {name: value for name, value in row.items() if name != "created_by_id"}
+        for model in (Chat, ChatMessage, QueuedMessage)
+        for row in model.objects.order_by("pk").values()
+    ]
 
 
-@pytest.mark.parametrize("table", ["chat_chatmessage", "chat_queuedmessage"])
-@pytest.mark.parametrize("doors", [(OPEN,), (OPEN_OTHER,), (OPEN, OPEN_OTHER)], ids=["its own", "the other", "both"])
-def test_a_message_never_moves_to_another_chat(table: str, doors: tuple[str, ...], committed: Committed) -> None:
-    expected = "message_stays_in_its_chat" if OPEN_OTHER in doors else DOOR
-    refused_for(expected, committed, *doors, f"UPDATE {table} SET chat_id = %(other)s {OF_CHAT}")
+def test_a_user_who_wrote_in_anothers_chat_can_be_deleted_and_what_was_said_stays(committed: Committed) -> None:
+    before = without_authors()
+    get_user_model().objects.get(pk=committed.guest).delete()
+    assert without_authors() == before
+    for model, written in ((ChatMessage, 2), (QueuedMessage, 2)):
+        assert model.objects.filter(chat_id=committed.other, created_by=None).count() == written
 
 
-def test_a_message_keeps_its_number(committed: Committed) -> None:
-    refused_for("message_stays_in_its_chat", committed, OPEN, f"UPDATE chat_chatmessage SET id = id + 1000 {OF_CHAT}")
+@pytest.mark.parametrize("table", TABLES)
+def test_forgetting_an_author_moves_nothing_through_the_door_either(table: str, committed: Committed) -> None:
+    run(OPEN_OTHER, committed)
+    before = without_authors()
+    assert run(f"UPDATE {table} SET created_by_id = NULL {OF_OTHER} AND created_by_id IS NOT NULL", committed)
+    assert without_authors() == before
 
 
-def test_a_message_of_no_chat_is_refused(committed: Committed) -> None:
-    for sql in (SAY, QUEUE):
-        with pytest.raises(IntegrityError), transaction.atomic():
-            run(sql, Committed(UUID(int=0), committed.other))
-            run("SET CONSTRAINTS ALL IMMEDIATE", committed)
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        *((table, "created_by_id = NULL, parts = '[2]'") for table in TABLES),
+        *((table, "created_by_id = NULL, chat_id = %(chat)s") for table in TABLES),
+        *((table, "created_by_id = %(owner)s") for table in TABLES),
+        ("chat_chatmessage", "created_by_id = NULL, deleted = true"),
+        ("chat_chatmessage", "created_by_id = NULL, revision = revision + 1"),
+        ("chat_queuedmessage", "created_by_id = NULL, position = position + 1"),
+        ("chat_queuedmessage", "created_by_id = NULL, steering = true"),
+    ],
+)
+def test_whoever_forgets_an_author_can_change_nothing_else(table: str, change: str, committed: Committed) -> None:
+    refused_for(DOOR, committed, f"UPDATE {table} SET {change} {OF_OTHER} AND created_by_id IS NOT NULL")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_what_nobody_signed_stays_unsigned(table: str, committed: Committed) -> None:
+    forget = f"UPDATE {table} SET created_by_id = NULL {OF_OTHER}"
+    refused_for(DOOR, committed, forget, f"UPDATE {table} SET created_by_id = %(guest)s {OF_OTHER}")
+
+
+def test_a_new_chat_with_a_retry_state_says_in_which_snapshot_it_came_about(committed: Committed) -> None:
+    for value, version in (("NULL", 0), ("'{\"attempt\": 1}'::jsonb", 7)):
+        run(new_chat(id="'00000000-0000-0000-0000-0000000000aa'", retry_state=value), committed)
+        made = Chat.objects.filter(pk="00000000-0000-0000-0000-0000000000aa")
+        assert made.get().retry_state_version == version
+        made.delete()
+
+
+# --- waiting for a worker ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["waiting", "error", "running", "interrupting", "requires_action"])
+@pytest.mark.parametrize("archived", [False, True], ids=["live", "archived"])
+@pytest.mark.parametrize("owned", [False, True], ids=["nobody's", "somebody's"])
+def test_a_chat_waits_for_a_worker_if_there_is_work_that_nobody_has(
+    status: str, archived: bool, owned: bool, committed: Committed
+) -> None:
+    owner = "'00000000-0000-0000-0000-000000000001'" if owned else "NULL"
+    columns = {"status": f"'{status}'", "archived": str(archived), "runner_id": owner, "worker_id": owner}
+    waits = status in ("running", "interrupting") and not archived and not owned
+    run(new_chat(**columns), committed)
+    assert (Chat.objects.latest("updated_at").waiting_since is not None) == waits
+    change = ", ".join(f"{name} = {value}" for name, value in columns.items())
+    run(f"UPDATE chat_chat SET {change} WHERE id = %(chat)s", committed)
+    assert (chat_row(committed.chat)["waiting_since"] is not None) == waits
+
+
+def test_a_chat_keeps_its_place_in_the_line_until_somebody_takes_it(committed: Committed) -> None:
+    nobody, somebody = [f"runner_id = {who}, worker_id = {who}" for who in ("NULL", "%(runner)s")]
+    since = []
+    for change in (nobody, "title = 'another'", "status = 'interrupting'", "waiting_since = NULL", somebody, nobody):
+        run(f"UPDATE chat_chat SET {change} WHERE id = %(chat)s", committed)
+        since.append(chat_row(committed.chat)["waiting_since"])
+    first, *unchanged, taken, again = since
+    assert unchanged == [first] * 3
+    assert taken is None
+    assert again > first
 
 
 # --- updated_at -------------------------------------------------------------------------------------------------
@@ -393,18 +381,15 @@ def test_a_heartbeat_bumps_its_lease_and_leaves_the_chat_alone(committed: Commit
 
 
 @pytest.mark.parametrize("by", ["SQL", "the ORM"])
-def test_messages_queue_and_leases_go_with_their_chat_and_with_no_other(by: str, committed: Committed) -> None:
+@pytest.mark.parametrize("together", [False, True], ids=["one", "two at once"])
+def test_messages_queue_and_leases_go_with_their_chat_and_with_no_other(
+    by: str, together: bool, committed: Committed
+) -> None:
+    chats = [committed.chat, committed.other][: 1 + together]
     if by == "SQL":
-        run("DELETE FROM chat_chat WHERE id = %(chat)s", committed)
+        run(f"DELETE FROM chat_chat WHERE id IN ({', '.join(repr(str(chat)) for chat in chats)})", committed)
     else:
-        Chat.objects.get(pk=committed.chat).delete()
+        Chat.objects.filter(pk__in=chats).delete()
     for model, left in ((ChatMessage, 2), (QueuedMessage, 2), (RunnerLease, 1)):
-        assert model.objects.filter(chat_id=committed.chat).count() == 0
-        assert model.objects.filter(chat_id=committed.other).count() == left
-
-
-def test_many_chats_are_deleted_at_once(committed: Committed) -> None:
-    assert run("DELETE FROM chat_chat WHERE id IN (%(chat)s, %(other)s)", committed) == 2
-    assert not ChatMessage.objects.exists()
-    assert not QueuedMessage.objects.exists()
-    assert not RunnerLease.objects.exists()
+        assert model.objects.filter(chat_id__in=chats).count() == 0
+        assert model.objects.filter(chat_id=committed.other).count() == (0 if together else left)

@@ -43,7 +43,7 @@ def owner(user: Any, demo_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def worker(owner: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatWorker]:
     """A started worker that hears wake-ups at once, as Celery's pool would."""
-    worker = ChatWorker()
+    worker = ChatWorker(slots=8)
     with ThreadPoolExecutor(8) as pool:
         monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(worker.run_chat, chat_id))
         worker.start()
@@ -269,7 +269,7 @@ def test_the_sweep_wakes_what_nobody_works_on_after_a_moment_of_grace(owner: Any
 def test_a_lost_wake_up_is_made_good_by_the_workers_first_sweep(owner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: None)
     chat_id = create(owner, "Hello [say Found.]")
-    worker = ChatWorker()
+    worker = ChatWorker(slots=8)
     with ThreadPoolExecutor(2) as pool:
         monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(worker.run_chat, chat_id))
         worker.start()
@@ -329,7 +329,7 @@ def test_a_runner_is_stopped_by_its_own_clock_before_its_lease_can_have_expired(
 
     async def scenario() -> list[bool]:
         clock = iter((117.9, 118.0))
-        manager = RunnerManager(uuid4(), _no_resources(), None, lease_ttl=20, clock=lambda: next(clock))  # type: ignore[arg-type]
+        manager = RunnerManager(uuid4(), _no_resources(), None, lease_ttl=20, slots=8, clock=lambda: next(clock))  # type: ignore[arg-type]
         key = uuid4(), uuid4()
         runner = manager._tasks[key] = asyncio.create_task(asyncio.sleep(60))
         manager._renewed_at[key] = 100.0
@@ -495,7 +495,7 @@ _NO_RESOURCES = _no_resources()
 def test_a_worker_that_stops_hands_its_chats_over_and_another_goes_on(
     owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = ChatWorker(), ChatWorker()
+    first, second = ChatWorker(slots=8), ChatWorker(slots=8)
     with ThreadPoolExecutor(4) as pool:
         monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(first.run_chat, chat_id))
         first.start()
@@ -512,7 +512,7 @@ def test_a_worker_that_stops_hands_its_chats_over_and_another_goes_on(
 
 
 def test_a_draining_worker_finishes_what_it_began(owner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = ChatWorker()
+    worker = ChatWorker(slots=8)
     with ThreadPoolExecutor(2) as pool:
         monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(worker.run_chat, chat_id))
         worker.start()
@@ -526,7 +526,7 @@ def test_a_draining_worker_finishes_what_it_began(owner: Any, monkeypatch: pytes
 def test_a_chat_that_is_taken_while_the_worker_closes_is_handed_over_too(
     owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = ChatWorker()
+    worker = ChatWorker(slots=8)
     taken, go_on = threading.Event(), threading.Event()
 
     def acquire(*ids: UUID) -> Any:

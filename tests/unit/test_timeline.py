@@ -81,6 +81,7 @@ class History:
         delete: int | None = None,
         enqueue: bool = False,
         dequeue: bool = False,
+        reorder: bool = False,
         attempt: bool = False,
         retry: Any = ...,
         **columns: Any,
@@ -116,10 +117,13 @@ class History:
             self._retry(retry)
         if enqueue:
             row = {"id": chat.snapshot_version, "position": chat.snapshot_version, "model": "", "parts": list(parts)}
-            self.queue.append(row | {"created_at": "2026-01-02T03:04:05+00:00"})
+            steering = bool(self.queue)
+            self.queue.append(row | {"steering": steering, "created_at": "2026-01-02T03:04:05+00:00"})
         if dequeue and self.queue:
             self.queue.pop(0)
-        if enqueue or dequeue:
+        if reorder:
+            self.queue.reverse()
+        if enqueue or dequeue or reorder:
             chat.queue_version = chat.snapshot_version
         for name, value in columns.items():
             setattr(chat, name, value)
@@ -241,6 +245,16 @@ def test_a_first_connection_is_told_of_a_queue_only_if_there_is_one() -> None:
     assert names(events_between(NOTHING, history.reading())[0]) == ["message", "queue_update", "status"]
     history.change(dequeue=True)
     assert names(events_between(NOTHING, history.reading())[0]) == ["message", "status"]
+
+
+def test_a_queue_is_told_in_its_order_with_places_from_1_whatever_the_rows_say() -> None:
+    history = History()
+    for _ in range(3):
+        history.change(enqueue=True)
+    history.change(dequeue=True)
+    history.change(reorder=True)
+    [told] = [event.data for event in events_between(NOTHING, history.reading())[0] if event.name == "queue_update"]
+    assert [(one["id"], one["position"], one["steering"]) for one in told["queue"]] == [("4", 1, True), ("3", 2, True)]
 
 
 def test_error_and_retry_come_between_status_and_preview_reset() -> None:
@@ -414,6 +428,7 @@ STEPS: list[dict[str, Any]] = [
     {"message": "tool", "visibility": "user"},
     {"enqueue": True},
     {"dequeue": True},
+    {"reorder": True},
     {"dequeue": True, "message": "user", **RUNNING},
     {"delete": 0},
     {"delete": 1, "message": "user", **RUNNING},

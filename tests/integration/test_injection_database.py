@@ -1,0 +1,127 @@
+"""The database as it behaves on a bad day, between real workers and a real Postgres: `devtools.chaos.injection`.
+
+The faults strike the connections of workers and clients; this test's own connection is spared, because it reads what
+became of everything.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connections
+
+from chat import hints, transitions
+from chat.catalogue import register_model
+from chat.update import chat_update
+from chatworker.models import catalogue
+from chatworker.runner import Runner
+from chatworker.work import generate
+from demomodel.testing import demo_model_process
+from devtools.chaos.injection.database_faults import Dice, rates_in
+from devtools.chaos.injection.faulty_postgres import base
+from devtools.chaos.injection.spec import Spec
+from tests.injected import Books, asked, balance, converse, counted_calls, running_workers, wait_until_all_rest
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
+CLIENTS = 12
+
+
+@pytest.fixture(scope="module")
+def demo_url() -> Iterator[str]:
+    with demo_model_process(interval=0) as demo:
+        yield demo.url
+
+
+@pytest.fixture
+def owner(user: Any, demo_url: str, settings: Any) -> Any:
+    settings.CHATD_LEASE_TTL, settings.CHATD_HEARTBEAT_INTERVAL = 3.0, 0.5
+    catalogue._kept.clear()
+    register_model("demo:demo", base_url=demo_url, default=True)
+    return user
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Dice]:
+    """`faults("client: commit_lost=0.1")`: connections that are made from now on break like that."""
+
+    def arm(text: str) -> Dice:
+        dice = Dice(Spec("none", lambda _: rates_in(text), {}))
+        monkeypatch.setattr(base, "dice", dice)
+        monkeypatch.setitem(connections.settings["default"], "ENGINE", "devtools.chaos.injection.faulty_postgres")
+        return dice
+
+    return arm
+
+
+def run(owner: Any, *, chats: int, turns: int) -> Books:
+    books = Books()
+    with running_workers(2):
+        with ThreadPoolExecutor(CLIENTS, thread_name_prefix="chat-client") as clients:
+            for client in [clients.submit(converse, books, owner, turns=turns) for _ in range(chats)]:
+                client.result()
+        wait_until_all_rest(timeout=120)
+    return books
+
+
+def test_three_hundred_commits_of_unknown_outcome_lose_nothing_and_double_nothing(
+    owner: Any, faults: Callable[[str], Dice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dice = faults("chat-: seed=1; commit_ambiguous=0.17; commit_terminated=0.17")
+    with counted_calls(monkeypatch) as calls:
+        books = run(owner, chats=80, turns=4)
+    answered = balance(books)
+    assert dice.landed["commit_ambiguous"] + dice.landed["commit_terminated"] >= 300
+    assert {text: count for text, count in calls.items() if count > 1} == {}, "an answer was paid for twice"
+    assert calls.total() == answered
+
+
+def test_a_hint_that_waited_behind_a_commit_of_unknown_outcome_does_not_begin_the_next_step_a_second_time(
+    owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit began the next queued message's turn and told nobody; a sync tells the runner before its retry."""
+    commit_answer, synced = generate._commit_answer, threading.Event()
+
+    def commits_and_breaks(*arguments: Any) -> Any:
+        if synced.is_set():
+            return commit_answer(*arguments)
+        began = commit_answer(*arguments)
+        synced.set()
+        with_hint.append(began.snapshot_version)
+        worker.sync_now()
+        assert heard.wait(10)
+        raise OperationalError("the connection was lost in COMMIT")
+
+    def hears(runner: Runner, hint: Any) -> None:
+        offer(runner, hint)
+        if with_hint and hint.snapshot_version >= with_hint[0]:
+            heard.set()
+
+    def the_first_is_slow(runner: Runner) -> Any:
+        looks.append(runner)
+        if len(looks) == 1:
+            second.wait(1)
+            return begin(runner)
+        began = begin(runner)
+        second.set()
+        return began
+
+    with_hint: list[int] = []
+    looks: list[Runner] = []
+    heard, second, offer, begin = threading.Event(), threading.Event(), Runner.offer, Runner._begin
+    monkeypatch.setattr(Runner, "offer", hears)
+    monkeypatch.setattr(Runner, "_begin", the_first_is_slow)
+    with counted_calls(monkeypatch) as calls, running_workers(1) as (worker,):
+        with monkeypatch.context() as silent:
+            silent.setattr(hints, "publish_wake_up", lambda chat_id: None)
+            chat = transitions.create_chat(owner=owner, parts=[{"type": "text", "text": asked(1)}])
+            with chat_update(chat.pk) as update:
+                transitions.send_message(update, parts=[{"type": "text", "text": asked(2)}], author=owner)
+        monkeypatch.setattr(generate, "_commit_answer", commits_and_breaks)
+        hints.publish_wake_up(chat.pk)
+        wait_until_all_rest(timeout=30)
+    assert synced.is_set()
+    assert looks
+    assert balance(Books(ok=[asked(1), asked(2)])) == 2
+    assert calls == {asked(1): 1, asked(2): 1}, "one call of the model for each message"
