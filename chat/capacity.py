@@ -8,6 +8,7 @@ and one that is to be stopped, do not wait in line.
 Limits are kept under an advisory lock that every acquisition in a line takes; without limits nobody takes it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
+from chat.execution import Status
+from chat.models import Chat
 from chat.presence import LOCK_IS_HELD
 from chat.rows import require_transaction
 
@@ -103,8 +106,19 @@ def next_in_line(*, sub_agents: bool, limit: int, grace: float = 0.0) -> list[UU
         return [row[0] for row in cursor.fetchall()]
 
 
-def place_in_line(chat_id: UUID, *, sub_agents: bool) -> int | None:
-    """1 for the chat that starts next; None for one that need not wait: it may start, and a worker has a free slot.
+def places_in_line(chats: Iterable[Chat]) -> dict[UUID, int]:
+    """The places of those that stand in line, 1 for the chat that starts next; the others need not wait."""
+    places: dict[UUID, int] = {}
+    waiting = [chat for chat in chats if chat.waiting_since is not None and chat.status == Status.RUNNING]
+    for sub_agents in (False, True):
+        wanted = [chat.pk for chat in waiting if (chat.root_id is not None) is sub_agents]
+        if wanted:
+            places |= _places(wanted, sub_agents=sub_agents)
+    return places
+
+
+def _places(chat_ids: list[UUID], *, sub_agents: bool) -> dict[UUID, int]:
+    """Without those that may start, while a worker has a free slot.
 
     Where no worker is alive there is no line either; that is what `manage.py explain_chat` is for.
     """
@@ -115,10 +129,9 @@ def place_in_line(chat_id: UUID, *, sub_agents: bool) -> int | None:
                     WHERE draining_since IS NULL AND {LOCK_IS_HELD.format(worker_id="worker.worker_id")}),
                 taken AS (SELECT count(*) AS slots FROM chat_runnerlease
                     WHERE heartbeat_at > now() - %(ttl)s * interval '1 second')
-                SELECT place FROM line, slots, taken WHERE line.id = %(id)s AND (
-                    NOT EXISTS (SELECT FROM allowed WHERE id = %(id)s)
+                SELECT line.id, place FROM line, slots, taken WHERE line.id = ANY(%(ids)s) AND (
+                    NOT EXISTS (SELECT FROM allowed WHERE allowed.id = line.id)
                     OR (slots.all_of_them > 0 AND taken.slots >= slots.all_of_them))""",
-            _parameters(sub_agents=sub_agents, id=chat_id),
+            _parameters(sub_agents=sub_agents, ids=chat_ids),
         )
-        row = cursor.fetchone()
-    return row[0] if row else None
+        return dict(cursor.fetchall())

@@ -54,7 +54,7 @@ def user_parts(parts: Any) -> list[dict[str, Any]]:
         checked = _user_parts.validate_python(parts)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(step) for step in first["loc"])
+        where = ".".join(str(step)[:100] for step in first["loc"])
         raise MessageInvalid(f"parts.{where}: {first['msg']}" if where else first["msg"]) from None
     if all(isinstance(part, TextPart) and not part.text.strip() for part in checked):
         raise MessageInvalid("The message is empty: send at least one part with text.")

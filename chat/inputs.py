@@ -106,4 +106,4 @@ def _require_storable(result: ToolResult) -> None:
 
 def _first(where: str, error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
-    return ".".join([where, *map(str, first["loc"])]) + f": {first['msg']}"
+    return ".".join([where, *map(str, first["loc"])])[:200] + f": {first['msg']}"  # names may be of any length

@@ -51,8 +51,10 @@ def queued_message(row: Mapping[str, Any], place: int) -> dict[str, Any]:
     }
 
 
-def chat(row: Any, state: str, *, usage: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """`row`: a chat row; `state`: its shorthand ("R1"); `usage`: summed over its messages."""
+def chat(row: Any, state: str, *, usage: Mapping[str, Any] | None = None, place: int | None = None) -> dict[str, Any]:
+    """`row`: a chat row; `state`: its shorthand ("R1"); `usage`: summed over its messages; `place`: in the line of
+    those that wait for capacity, None outside it.
+    """
     return {
         "id": str(row.id),
         "title": row.title,
@@ -72,7 +74,7 @@ def chat(row: Any, state: str, *, usage: Mapping[str, Any] | None = None) -> dic
         "requires_action": (
             {"deadline_at": time(row.requires_action_deadline_at)} if row.status == "requires_action" else None
         ),
-        "waiting_for_capacity": None,
+        "waiting_for_capacity": None if place is None else {"position": place},
         "usage": usage,
         "created_at": time(row.created_at),
         "updated_at": time(row.updated_at),
@@ -89,7 +91,6 @@ def status(row: Any, state: str) -> dict[str, Any]:
         "history_version": row.history_version,
         "queue_version": row.queue_version,
         "generation_attempt": row.generation_attempt,
-        "waiting_for_capacity": None,
     }
 
 

@@ -110,7 +110,7 @@ class ChatUpdate:
         """The other members of a root chat's family, locked with it; each advances its own snapshot once."""
         if self._family is None:
             members = rows.lock_descendants(self.chat.pk)
-            stored = rows.stored_of([member.pk for member in members])
+            stored = rows.stored_of([member.pk for member in members]) if members else {}
             self._family = [ChatUpdate(member, stored[member.pk]) for member in members]
         return list(self._family)
 

@@ -18,6 +18,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from chat import rendering, rows
 from chat.api.problems import Invalid
 from chat.api.schemas import ChatList
+from chat.capacity import places_in_line
 from chat.execution import Status, classify
 from chat.models import Chat, QueuedMessage
 
@@ -51,7 +52,11 @@ def _newest_first(chats: QuerySet[Any], count: int) -> list[Any]:
 
 
 def _rendered(chats: Sequence[Any]) -> list[dict[str, Any]]:
-    items = [rendering.chat(chat, classify(chat.status, chat.archived, chat.has_queue)) for chat in chats]
+    places = places_in_line(chats)
+    items = [
+        rendering.chat(chat, classify(chat.status, chat.archived, chat.has_queue), place=places.get(chat.pk))
+        for chat in chats
+    ]
     waiting = [chat for chat in chats if chat.status == Status.REQUIRES_ACTION]
     stored = rows.stored_of([chat.pk for chat in waiting]) if waiting else {}
     for chat, item in zip(chats, items, strict=True):

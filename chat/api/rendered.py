@@ -7,6 +7,7 @@ from uuid import UUID
 from django.http import HttpResponse
 
 from chat import rendering
+from chat.capacity import places_in_line
 from chat.models import ChatMessage, QueuedMessage
 from chat.update import ChatUpdate, chat_read
 
@@ -25,7 +26,8 @@ def rendered_chat(chat_id: UUID) -> dict[str, Any]:
     for message in snapshot.messages:
         for name, count in (message["usage"] or {}).items():
             usage[name] = usage.get(name, 0) + count
-    answer = rendering.chat(snapshot.chat, snapshot.state, usage=usage or None)
+    place = places_in_line([snapshot.chat]).get(chat_id)
+    answer = rendering.chat(snapshot.chat, snapshot.state, usage=usage or None, place=place)
     if answer["requires_action"] is not None:
         answer["requires_action"]["calls"] = rendering.client_calls(snapshot.chat, snapshot.messages)
     return answer

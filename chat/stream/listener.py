@@ -48,7 +48,10 @@ class Listener:
             while True:
                 try:
                     async with self._client.pubsub() as pubsub:
-                        await pubsub.subscribe(_KEEP_OPEN, *self._callbacks)
+                        wanted: set[str] = set()
+                        while new := {_KEEP_OPEN, *self._callbacks} - wanted:  # some may come while we connect
+                            await pubsub.subscribe(*new)
+                            wanted |= new
                         self._pubsub = pubsub
                         if not first:
                             logger.info("redis.reconnected")

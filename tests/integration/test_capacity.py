@@ -147,7 +147,8 @@ def test_the_sweep_wakes_only_those_whose_turn_it_is(settings: Any, owners: list
 
 
 def places(chats: list[UUID]) -> list[int | None]:
-    return [capacity.place_in_line(chat_id, sub_agents=False) for chat_id in chats]
+    found = capacity.places_in_line(Chat.objects.filter(pk__in=chats))
+    return [found.get(chat_id) for chat_id in chats]
 
 
 def test_a_chat_behind_a_limit_knows_its_place(settings: Any, owners: list[Any]) -> None:

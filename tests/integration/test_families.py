@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import OperationalError, connection, transaction
 
 from chat import hints, transitions
 from chat.errors import ChatNotFound, FamilyArchived, InvalidState, TransitionNotAllowed
@@ -11,6 +12,7 @@ from chat.execution import State
 from chat.models import Chat
 from chat.update import ChatUpdate, chat_update
 from tests.factories import chat_in, chat_row, family_of, photograph, photograph_of
+from tests.threads import Threads
 from tests.transition_calls import TEXT, refused, state_of
 
 pytestmark = pytest.mark.django_db
@@ -156,6 +158,49 @@ def test_a_sub_agent_is_not_parted_from_its_root(place: int, states: tuple[State
 
 def test_a_root_that_is_archived_is_not_archived_again_for_its_sub_agents_sake(user: Any) -> None:
     refused(family_of(user, XW, W)[0], TransitionNotAllowed, archive)
+
+
+# --- nobody in between ------------------------------------------------------------------------------------------
+
+
+def locked(chat_ids: list[UUID], lock: str = "FOR UPDATE") -> list[bool]:
+    """Whether somebody else would have to wait for such a lock of each row."""
+    found: list[bool] = []
+
+    def look() -> None:
+        for chat_id in chat_ids:
+            try:
+                with transaction.atomic(), connection.cursor() as cursor:
+                    cursor.execute(f"SELECT id FROM chat_chat WHERE id = %s {lock} NOWAIT", [chat_id])
+                    found.append(False)
+            except OperationalError:
+                found.append(True)
+
+    with Threads() as others:
+        others.start(look)
+    return found
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_family_that_is_archived_is_locked_as_a_whole_in_the_order_of_its_ids(
+    user: Any, published: list[Any]
+) -> None:
+    family, stranger = family_of(user, W, XW, E0, W, W, W), chat_in(W, user)
+    with chat_update(family[0]) as update:
+        archive(update)
+        assert [member.chat.pk for member in update.descendants()] == sorted(family[1:])
+        assert locked([*family, stranger]) == [True] * len(family) + [False]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_family_that_gets_a_member_cannot_be_archived_meanwhile_but_get_another(
+    user: Any, published: list[Any]
+) -> None:
+    family = family_of(user, W, W)
+    with transaction.atomic():
+        create(user, family[1])
+        assert locked(family[:1]) == [True]
+        assert locked(family[:1], "FOR SHARE") == [False]
 
 
 # --- new members ------------------------------------------------------------------------------------------------
