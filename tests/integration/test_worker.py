@@ -1,5 +1,6 @@
 """The chat worker in this process, against a real model server: runners, leases, sweep, sync, hand-over."""
 
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from chat.channels import Hint
 from chat.errors import StaleFence
 from chat.models import Chat, RunnerLease
 from chat.update import Fence, chat_read, chat_update
-from chatworker import acquisition, leases
+from chatworker import acquisition, bootstep, leases
 from chatworker.models import catalogue
 from chatworker.runner import CHANNEL_SIZE, Runner
 from chatworker.testing import wait_until, wait_until_idle
@@ -555,3 +556,54 @@ def test_a_chat_that_is_taken_while_the_worker_closes_is_handed_over_too(
 def test_a_worker_is_started_once(worker: ChatWorker) -> None:
     with pytest.raises(RuntimeError):
         worker.start()
+
+
+def test_a_second_signal_ends_the_draining_at_once(owner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = ChatWorker(slots=8)
+    with ThreadPoolExecutor(4) as pool:
+        monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(worker.run_chat, chat_id))
+        worker.start()
+        chat_id = create(owner, "Hello [long 2000] [interval 0.05]")
+        streaming(chat_id)
+        monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: None)
+        with bootstep._a_second_signal_calls(worker.hand_over_now):
+            stopping = pool.submit(worker.stop, drain_timeout=3600)
+            wait_until(lambda: chat_read(chat_id), lambda _: worker.is_closing, timeout=10)
+            assert not stopping.done()
+            signal.raise_signal(signal.SIGTERM)
+            stopping.result(10)
+    snapshot = chat_read(chat_id)
+    assert (snapshot.state, snapshot.chat.runner_id) == ("R0", None)
+
+
+def test_outside_of_draining_signals_are_celerys_own_again() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with bootstep._a_second_signal_calls(lambda: None):
+        pass
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_a_step_that_takes_too_long_is_begun_again(
+    worker: ChatWorker, owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatworker.runner.STEP_TIMEOUT", 0.2)
+    monkeypatch.setattr("chatworker.runner.SILENCE_MARGIN", -3600.0)
+    with capture_logs() as logs:
+        chat_id = create(owner, "Hello [long 2000] [interval 0.05]")
+        wait_until(lambda: chat_read(chat_id), lambda snapshot: snapshot.chat.generation_attempt >= 2, timeout=10)
+        monkeypatch.setattr("chatworker.runner.STEP_TIMEOUT", 900.0)
+    failed = [line for line in logs if line["event"] == "runner.step_failed"]
+    assert failed and failed[0]["step"] == "Generate"
+    with chat_update(chat_id) as update:
+        transitions.interrupt(update)
+    wait_until_idle(chat_id, timeout=10)
+    assert chat_read(chat_id).state == "W"
+
+
+def test_a_worker_says_how_it_is(worker: ChatWorker, owner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worker.health()["status"] == "ok"
+    chat_id = create(owner, SLOW)
+    wait_until(worker.running_chats, lambda running: running == [str(chat_id)], timeout=10)
+    assert (worker.health()["running_chats"], worker.health()["slots"]) == (1, 8)
+    monkeypatch.setattr("chatworker.worker.STUCK_AFTER", 0.0)
+    assert worker.health()["status"] == "stuck"
