@@ -110,7 +110,7 @@ def test_a_page_costs_the_same_wherever_it_begins(api: Api, user: Any) -> None:
     [listing] = [query["sql"] for query in queries if "updated_at" in query["sql"]]
     assert "OFFSET" not in listing
     assert "COUNT" not in listing.upper()
-    assert len(queries) == 2, "whose token, and one page"
+    assert len(queries) == 3, "whose token, one page, and who of it waits in line"
 
 
 def test_others_chats_are_not_listed(api: Api, user: Any, other_user: Any) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -295,7 +296,7 @@ def test_a_chat_that_ends_its_turn_before_the_lock_is_not_stopped(
 
 def redis_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     away = redis.Redis(port=9, retry=Retry(NoBackoff(), 0))
-    monkeypatch.setattr(hints, "redis_client", lambda: away)
+    monkeypatch.setattr(hints, "redis_client", cache(lambda: away))
 
 
 def test_without_redis_the_stop_is_requested_and_a_worker_is_asked(
