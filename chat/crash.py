@@ -91,6 +91,7 @@ class Rule:
     nth: int
     times: int | None
     """How often in all; None: always."""
+    role: str = ""
 
 
 def rules_in(text: str, *, role: str) -> dict[str, Rule]:
@@ -109,7 +110,7 @@ def rules_in(text: str, *, role: str) -> dict[str, Rule]:
         limit = 1 if times is None else int(times[1:]) if times[1:] else None
         if role.startswith(match["role"] or ""):
             found[match["point"]] = Rule(
-                match["point"], action, float(match["seconds"] or 0), int(match["nth"] or 1), limit
+                match["point"], action, float(match["seconds"] or 0), int(match["nth"] or 1), limit, match["role"] or ""
             )
     return found
 
@@ -156,7 +157,7 @@ class Chaos:
             return self._fired[rule.point] < rule.times
         for number in range(rule.times):
             try:
-                (self._directory / f"{rule.point}-{rule.action}-{number}.fired").touch(exist_ok=False)
+                (self._directory / f"{rule.role}:{rule.point}-{rule.action}-{number}.fired").touch(exist_ok=False)
                 return True
             except FileExistsError:
                 continue

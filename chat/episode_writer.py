@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
+from chat.crash import crash_point
 from chat.episodes import (
     EpisodeClosed,
     EpisodeElsewhere,
@@ -129,10 +130,12 @@ class EpisodeWriter:
             self._news.set()
 
     async def _send(self, until: int) -> None:
+        crash_point("parts.append.before")
         try:
             await self._store.append(
                 self.episode, self._sent, self._role, self._parts[self._sent : until], create=self._sent == 0
             )
+            crash_point("parts.append.after")
             self._sent = until
             self._streamed = max(self._streamed, until)
         except EpisodeNotFound:

@@ -18,6 +18,7 @@ COMMANDS = {
     "down": Command("devtools.down", "stop what `up` started"),
     "status": Command("devtools.status", "each process with its role and pid"),
     "test": Command("devtools.checks", "static checks and the test suite"),
+    "chaos": Command("devtools.chaos", "break a Chatd of its own, on purpose and by seed, and judge what is left"),
     "bench": Command("devtools.bench", "measure a Chatd of its own: how long a turn takes, turns per second"),
 }
 

@@ -34,12 +34,15 @@ class GiveUp:
 
 
 def after_death(
-    history: History, *, lived: float, was_up: bool, port_taken: bool = False
+    history: History, *, lived: float, was_up: bool, port_taken: bool = False, longest_delay: float = LONGEST_DELAY
 ) -> tuple[History, Restart | GiveUp]:
-    """What a death means for a child that lived so many seconds, and whether it was up in that life."""
+    """What a death means for a child that lived so many seconds, and whether it was up in that life.
+
+    `longest_delay`: shorter for who kills on purpose and often, as the fault suite does.
+    """
     if lived >= LIVED_LONG:
         history = History(early_deaths=0, was_up=True)
     history = replace(history, early_deaths=history.early_deaths + 1, was_up=history.was_up or was_up)
     if history.early_deaths >= TRIES and (port_taken or not history.was_up):
         return history, GiveUp()
-    return history, Restart(min(LONGEST_DELAY, FIRST_DELAY * 2 ** (history.early_deaths - 1)))
+    return history, Restart(min(longest_delay, FIRST_DELAY * 2 ** (history.early_deaths - 1)))

@@ -52,15 +52,21 @@ class Stack:
 
 
 @contextmanager
-def running_stack(data_dir: Path, *, workers: int = 1, **settings: str) -> Iterator[Stack]:
-    """A system with its own servers under `data_dir`; `settings`: variables of the environment. `StackFailed`."""
+def running_stack(
+    data_dir: Path, *, workers: int = 1, restart_within: float | None = None, **settings: str
+) -> Iterator[Stack]:
+    """A system with its own servers under `data_dir`; `settings`: variables of the environment. `StackFailed`.
+
+    `restart_within`: seconds, for who kills its processes often.
+    """
     ours = {"CHATD_DATA_DIR": str(data_dir), "DATABASE_URL": "", "REDIS_URL": "", "NO_COLOR": "1", **settings}
     environment = {"HOME": os.environ["HOME"], "PATH": os.environ["PATH"], **ours}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     try:
-        _dev(["up", "--detach", "--port", str(port), "--workers", str(workers)], environment)
+        patience = [] if restart_within is None else ["--restart-within", str(restart_within)]
+        _dev(["up", "--detach", "--port", str(port), "--workers", str(workers), *patience], environment)
         credentials = json.loads((data_dir / "credentials.json").read_text())
         yield Stack(data_dir, f"http://127.0.0.1:{port}", credentials["token"], environment)
     finally:

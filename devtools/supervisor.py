@@ -39,6 +39,7 @@ class Supervisor:
         drain_lasts: float,
         servers: tuple[bool, bool],
         all_ready: Callable[[], None],
+        longest_delay: float = restart_policy.LONGEST_DELAY,
     ) -> None:
         self._children = [Child(program, environment, console.line) for program in programs]
         self._state = state
@@ -47,6 +48,7 @@ class Supervisor:
         self._end_lasts = drain_lasts + GRACE
         self._servers = servers
         self._all_ready = all_ready
+        self._longest_delay = longest_delay
         self._stopping = asyncio.Event()
         self._failure: str | None = None
 
@@ -93,7 +95,11 @@ class Supervisor:
                 return
             taken = child.program.port is not None and not ports.is_free(child.program.port)
             history, decision = restart_policy.after_death(
-                history, lived=lived, was_up=child.showed_that_it_is_up(), port_taken=taken
+                history,
+                lived=lived,
+                was_up=child.showed_that_it_is_up(),
+                port_taken=taken,
+                longest_delay=self._longest_delay,
             )
             how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
             if isinstance(decision, restart_policy.GiveUp):

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from config import embedded
-from devtools import detach, orphans, ports, project
+from devtools import detach, orphans, ports, project, restart_policy
 from devtools.console import Console, standard
 from devtools.leftovers import end_leftovers
 from devtools.programs import demo_model_url, programs, url
@@ -42,7 +42,8 @@ def main(arguments: list[str]) -> int:
         return FAILED
     if options.detach:
         lock.release()
-        return detach.main(data_dir, ["--port", str(options.port), "--workers", str(options.workers)])
+        passed_on = ["--port", str(options.port), "--workers", str(options.workers)]
+        return detach.main(data_dir, [*passed_on, "--restart-within", str(options.restart_within)])
     console = standard()
     _let_signals_interrupt()
     try:
@@ -69,6 +70,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8000, help="of the web server, on 127.0.0.1 (8000)")
     parser.add_argument("--workers", type=int, default=1, help="chat worker processes (1)")
     parser.add_argument("--detach", action="store_true", help="return when ready")
+    parser.add_argument(
+        "--restart-within", type=float, default=restart_policy.LONGEST_DELAY, metavar="SECONDS",
+        help="longest pause before a process that died again and again is started anew (%(default)g); "
+        "for fault tests, which kill on purpose",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     if not 0 < options.port < 65536:
         parser.error(f"--port {options.port}: a number from 1 to 65535")
@@ -114,6 +120,7 @@ def _run(options: argparse.Namespace, data_dir: Path, console: Console) -> int:
         drain_lasts=project.drain_lasts(),
         servers=servers,
         all_ready=lambda: console.say(_welcome(address, data_dir)),
+        longest_delay=options.restart_within,
     )
     return asyncio.run(supervisor.run())
 

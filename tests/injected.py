@@ -16,6 +16,7 @@ from uuid import UUID
 
 import pytest
 from django.db import DatabaseError, InterfaceError, connection, connections
+from kombu import pools
 
 from chat import hints, transitions
 from chat.execution import RUNNABLE
@@ -168,6 +169,12 @@ def counted_calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     with monkeypatch.context() as patch:
         patch.setattr(LibraryClient, "stream", counting)
         yield calls
+
+
+def forget_the_broker() -> None:
+    """Close the connections that this process's threads have published through."""
+    pools.reset()
+    hints._producers.cache_clear()
 
 
 def database_clock() -> float:

@@ -1,4 +1,7 @@
-"""`./dev bench [NAME] [--json]`: measure a Chatd of its own, started as `./dev up` starts it, and print a table.
+"""`./dev bench [NAME] [--json]`: measure a Chatd of its own and print a table.
+
+  turn    how long a turn takes and how many a second, beside a Celery task and Redis pub/sub
+  state   the state machine's transitions, beside the least that they could cost
 
 Nothing else should run on the machine meanwhile. With `--json` the last line is one JSON object.
 """
@@ -7,28 +10,43 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from devtools.project import PYTHON, ROOT
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="dev bench", description=__doc__)
-    parser.add_argument("name", nargs="?", default="turn", choices=["turn"], help="what to measure (default: turn)")
+    parser = argparse.ArgumentParser(
+        prog="dev bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", nargs="?", default="turn", choices=BENCHES, help="what to measure (default: turn)")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     options = parser.parse_args(arguments)
-    figures = _turn()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started ends as with Ctrl-C
+    figures = BENCHES[options.name]()
     if options.json:
         print(json.dumps(figures))
     return 0
 
 
-def _turn() -> dict[str, object]:
+def _state() -> dict[str, Any]:
+    from devtools.bench import state
+
+    try:
+        return state.run()
+    except state.MeasuringFailed as error:
+        sys.exit(f"dev: {error}")
+
+
+def _turn() -> dict[str, Any]:
     from devtools.bench import turn
     from devtools.stack import running_stack
 
@@ -107,3 +125,6 @@ def _wait_for(port: int, timeout: float = 30.0) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+
+
+BENCHES: dict[str, Callable[[], dict[str, Any]]] = {"turn": _turn, "state": _state}

@@ -25,6 +25,10 @@ class SseEvent:
 class HttpError(Exception):
     """An answer that is not a success; its body is the message."""
 
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
 
 class Connection:
     """One connection at a time; requests on it follow one another."""
@@ -42,7 +46,7 @@ class Connection:
         status, headers = await _head(reader)
         raw = await reader.readexactly(int(headers.get("content-length", 0)))
         if status >= 400:
-            raise HttpError(f"{method} {path}: {status} {raw.decode()}")
+            raise HttpError(f"{method} {path}: {status} {raw.decode()}", status)
         return json.loads(raw) if raw else None
 
     async def events(self, path: str, cursor: str = "") -> AsyncGenerator[SseEvent]:
@@ -50,7 +54,7 @@ class Connection:
         reader = await self._send("GET", path, None, {"Last-Event-ID": cursor} if cursor else {})
         status, _ = await _head(reader)
         if status != 200:
-            raise HttpError(f"GET {path}: {status}")
+            raise HttpError(f"GET {path}: {status}", status)
         buffer = b""
         while chunk := await _chunk(reader):
             buffer += chunk

@@ -189,7 +189,7 @@ def told(answer: NewMessage) -> str:
 def finish(chat_id: UUID, end: str, word: str) -> None:
     state, transition = ENDS[end]
     status = "running" if state in (State.R0, State.R1) else "interrupting"
-    with chat_update(chat_id, fence=Fence(WORKER, RUNNER, 3, status, generation_attempt=2)) as update:
+    with chat_update(chat_id, fence=Fence(WORKER, RUNNER, 3, status)) as update:
         transition(update, NewMessage("assistant", [{"type": "text", "text": word}]))
 
 

@@ -44,12 +44,13 @@ SOON = 5.0
 
 @dataclass
 class Stored:
-    """One chat, as last read. `written`: its row is part of the last reading."""
+    """One chat, as last read. `written`: its row is part of the last reading; `count`: of its messages."""
 
     row: dict[str, Any] = field(default_factory=dict)
     before: dict[str, Any] = field(default_factory=dict)
     messages: dict[int, list[Any]] = field(default_factory=dict)
     new_messages: list[int] = field(default_factory=list)
+    count: int = 0
     written: bool = False
     queue: list[list[Any]] = field(default_factory=list)
     leases: dict[str, tuple[str, bool]] = field(default_factory=dict)
@@ -77,15 +78,14 @@ class Readings:
         name_of = {chat_id: name for name, chat_id in self.ids.items()}
         for name in self.ids:
             stored = self.stored.setdefault(name, Stored())
-            stored.written, stored.new_messages, stored.queue, stored.leases = False, [], [], {}
+            stored.written, stored.new_messages, stored.count, stored.queue, stored.leases = False, [], 0, [], {}
         for row in found["chats"] or ():
             stored = self.stored[name_of[row["id"]]]
             stored.before, stored.row, stored.written = stored.row, row, True
         for chat_id, count, written in found["messages"] or ():
             stored = self.stored[name_of[chat_id]]
             stored.messages |= {message[0]: message[1:] for message in written or ()}
-            stored.new_messages = [message[0] for message in written or ()]
-            assert count == len(stored.messages), f"{name_of[chat_id]} lost messages: {count} of {len(stored.messages)}"
+            stored.new_messages, stored.count = [message[0] for message in written or ()], count
         for chat_id, *queued in found["queue"] or ():
             self.stored[name_of[chat_id]].queue.append(queued)
         for chat_id, runner_id, worker_id, fresh in found["leases"] or ():
@@ -96,9 +96,15 @@ class Readings:
         """Where the last reading differs from the reference; queue and leases for every chat."""
         found = []
         for name, stored in self.stored.items():
-            chat = world.chats[name]
-            leases = {} if chat.leases == stored.leases else {"leases": (chat.leases, stored.leases)}
-            different = leases | self._queue(chat, stored)
+            chat = world.chats.get(name)
+            if chat is None:
+                found.append(f"{name} exists")
+                continue
+            different = self._queue(chat, stored)
+            if chat.leases != stored.leases:
+                different["leases"] = (chat.leases, stored.leases)
+            if stored.count != len(stored.messages):
+                different["number of messages"] = (len(stored.messages), stored.count)
             if name in names:
                 different |= self._row(chat, stored) | self._history(chat, stored)
             found += [
@@ -125,15 +131,16 @@ class Readings:
         return different | {c: (before[c], constant[c]) for c in constant if before[c] != constant[c]}
 
     def _history(self, chat: ChatModel, stored: Stored) -> dict[str, tuple[Any, Any]]:
-        if len(chat.history) != len(stored.messages):
-            return {"history": (chat.history, list(stored.messages.values()))}
-        different = {}
-        for place, (row, (known, actual)) in enumerate(zip(chat.history, stored.messages.items(), strict=True)):
+        """The first message that differs; what follows it says nothing new."""
+        found = list(stored.messages.items())
+        for place, (row, (known, actual)) in enumerate(zip(chat.history, found, strict=False)):
             if self._columns(row) != actual or row.id not in (None, known):
-                different[f"message {place + 1}"] = (self._columns(row), actual)
-            elif row.id is None:
+                return {f"message {place + 1}": (self._columns(row), actual)}
+            if row.id is None:
                 chat.history[place] = replace(row, id=known)
-        return different
+        both = min(len(chat.history), len(found))
+        more = [self._columns(row) for row in chat.history[both:]], [actual for _, actual in found[both:]]
+        return {f"history from message {both + 1} on": more} if any(more) else {}
 
     def _columns(self, row: Row) -> list[Any]:
         author = row.author and self._people[row.author]

@@ -60,7 +60,7 @@ def test_a_crash_point_does_nothing_unless_asked(monkeypatch: pytest.MonkeyPatch
 def test_a_rule_names_role_point_action_hit_and_number() -> None:
     text = "chat-worker:door.locked=sleep:1.5@3*2; hint.before=drop*; acquire.after=exit"
     assert rules_in(text, role="chat-worker-1") == {
-        "door.locked": Rule("door.locked", "sleep", 1.5, 3, 2),
+        "door.locked": Rule("door.locked", "sleep", 1.5, 3, 2, "chat-worker"),
         "hint.before": Rule("hint.before", "drop", 0, 1, None),
         "acquire.after": Rule("acquire.after", "exit", 0, 1, 1),
     }

@@ -1,0 +1,1 @@
+"""Django's Postgres backend, and faults: `ENGINE` of `devtools.chaos.injection.settings`."""

@@ -1,0 +1,16 @@
+"""Chatd's settings with a database that breaks and hints that get lost: `DJANGO_SETTINGS_MODULE` of a fault run.
+
+Refuses to load without CHATD_CHAOS=1. With no faults asked for, everything is as in `config.settings`.
+"""
+
+import os
+import sys
+
+from config.settings import *  # noqa: F403
+from config.settings import DATABASES, INSTALLED_APPS
+
+if os.environ.get("CHATD_CHAOS") != "1":
+    sys.exit("chatd: devtools.chaos.injection.settings breaks this system on purpose; a fault run sets CHATD_CHAOS=1.")
+
+DATABASES["default"]["ENGINE"] = "devtools.chaos.injection.faulty_postgres"
+INSTALLED_APPS = [*INSTALLED_APPS, "devtools.chaos.injection"]

@@ -1,0 +1,119 @@
+"""How long it took others to go on, and what it cost: moves and blows in, figures out. Pure.
+
+A takeover is counted from the blow to the commit that gives the chat to another runner, which begins the new attempt
+in the same transaction; a hand-over from the signal to the same. A chat whose owner had let go of it by right in the
+meantime, or that a person stopped, is neither. Where no chat worker was left, one that starts again is waited for;
+`alone` says for how long.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from devtools.chaos.audit import Move, Moves
+from devtools.chaos.blows import Blow, Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chat that went from one worker to another because of a blow. `took` is None if nobody ever took it."""
+
+    chat_id: str
+    blow: Blow
+    took: float | None
+    alone: float = 0.0
+    """Seconds after the blow until some chat worker was there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """`answers` that were saved; `again`: model calls beyond the first of an answer. `unprovoked`: chats taken from a
+    worker to which nothing had happened. `previews`: live texts that became an answer, and those that were all of it.
+    """
+
+    answers: int
+    again: int
+    unprovoked: int = 0
+    previews: int = 0
+    previews_whole: int = 0
+
+
+def takeovers(moves: Moves, blows: Sequence[Blow], starts: Mapping[str, float]) -> list[Passage]:
+    """Chats of killed and frozen workers. `starts`: when each worker was ready."""
+    hits = [blow for blow in blows if blow.effect in (Effect.KILLED, Effect.FROZEN)]
+    return _passages(moves, {blow: _alone(blow, blows, starts) for blow in hits})
+
+
+def handovers(moves: Moves, blows: Sequence[Blow], starts: Mapping[str, float]) -> list[Passage]:
+    """Chats of workers that were told to end and did not finish them."""
+    told = [blow for blow in blows if blow.effect is Effect.TOLD]
+    return _passages(moves, {blow: _alone(blow, blows, starts) for blow in told})
+
+
+def unprovoked(moves: Moves, blows: Iterable[Blow]) -> int:
+    """How often a chat was taken from a worker that nothing had happened to."""
+    hit = {worker_id for blow in blows for worker_id in blow.worker_ids}
+    return sum(
+        before.runner_id is not None and after.runner_id not in (None, before.runner_id) and before.worker_id not in hit
+        for of_chat in moves.values()
+        for before, after in pairwise(of_chat)
+    )
+
+
+def begun_again(moves: Moves) -> int:
+    """Model calls beyond the first of an answer."""
+    attempts: dict[tuple[str, int], int] = {}
+    for chat_id, of_chat in moves.items():
+        for move in of_chat:
+            key = chat_id, move.history_version
+            attempts[key] = max(attempts.get(key, 0), move.attempt)
+    return sum(most - 1 for most in attempts.values() if most > 1)
+
+
+def percentile(values: Sequence[float], percent: float) -> float | None:
+    """The nearest-rank percentile, as a value that was measured; None of nothing."""
+    if not values:
+        return None
+    return sorted(values)[max(0, math.ceil(percent / 100 * len(values)) - 1)]
+
+
+def _alone(blow: Blow, blows: Iterable[Blow], starts: Mapping[str, float]) -> float:
+    """Seconds from `blow` until some worker was there that nothing had happened to; 0 where none came."""
+    out: dict[str, list[tuple[float, float]]] = {}
+    for other in blows:
+        for worker_id in other.worker_ids:
+            until = other.until if other.effect is Effect.FROZEN else math.inf
+            out.setdefault(worker_id, []).append((other.at, until))
+    moments = {blow.at, *(at for at in starts.values() if at > blow.at)}
+    moments |= {until for spans in out.values() for _, until in spans if blow.at < until < math.inf}
+    for moment in sorted(moments):
+        for worker_id, started_at in starts.items():
+            spans = out.get(worker_id, [])
+            if started_at <= moment and not any(at <= moment < until for at, until in spans):
+                return moment - blow.at
+    return 0.0
+
+
+def _passages(moves: Moves, blows: Mapping[Blow, float]) -> list[Passage]:
+    found = []
+    for of_chat in moves.values():
+        times = [move.at for move in of_chat]
+        for blow, alone in blows.items():
+            place = bisect_right(times, blow.at)
+            if place and (owner := of_chat[place - 1]).is_runnable and owner.worker_id in blow.worker_ids:
+                passage = _passage(owner, of_chat[place:], blow, alone)
+                if passage is not None:
+                    found.append(passage)
+    return found
+
+
+def _passage(owner: Move, later: Sequence[Move], blow: Blow, alone: float) -> Passage | None:
+    """What became of a chat that `owner` had at the blow; None if it needed nobody else."""
+    for move in later:
+        if not move.is_runnable or (move.runner_id is None and move.history_version != owner.history_version):
+            return None  # it ended, or a person stopped it and the next turn waits for its worker
+        if move.runner_id not in (None, owner.runner_id):
+            return Passage(owner.chat_id, blow, move.at - blow.at, alone)
+    return Passage(owner.chat_id, blow, None, alone)

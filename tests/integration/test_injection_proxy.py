@@ -1,0 +1,122 @@
+"""Real worker processes behind a bad network: everything finishes, nothing is lost, nothing is doubled.
+
+One worker reaches Postgres and Redis through the proxies, the other one directly. Clients and this test are not behind
+them: what they were told is known for certain.
+"""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from django.conf import settings as django_settings
+
+from chat.catalogue import register_model
+from chat.models import RunnerLease
+from chatworker.models import catalogue
+from demomodel.testing import demo_model_process
+from devtools.chaos.injection.proxy import HOST
+from devtools.chaos.injection.proxy_process import ProxyProcess, proxy_process
+from tests.injected import Books, balance, beating, converse, database_clock, forget_the_broker, wait_until_all_rest
+from tests.worker_processes import WorkerProcess, database_url, postgres_socket, worker_process
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
+LEASE_TTL = 4.0
+LEASES = {"CHATD_LEASE_TTL": f"{LEASE_TTL:g}", "CHATD_HEARTBEAT_INTERVAL": "1", "CHATD_DRAIN_TIMEOUT": "0"}
+SLOW = "[chunks 9] [interval 0.2]"
+"""An answer that takes more than a second."""
+
+
+@dataclass
+class BadNetwork:
+    postgres: ProxyProcess
+    redis: ProxyProcess
+    behind: WorkerProcess
+    direct: WorkerProcess
+
+
+@pytest.fixture(scope="module")
+def demo_url() -> Iterator[str]:
+    with demo_model_process(interval=0) as demo:
+        yield demo.url
+
+
+def redis_socket() -> str:
+    return unquote(urlsplit(django_settings.CHATD_REDIS_URL).path)
+
+
+@pytest.fixture(scope="module")
+def network(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BadNetwork]:
+    logs = tmp_path_factory.mktemp("workers")
+    with ExitStack() as stack:
+        postgres = stack.enter_context(proxy_process(postgres_socket(), logs / "postgres.control"))
+        redis = stack.enter_context(proxy_process(redis_socket(), logs / "redis.control"))
+        through = {"REDIS_URL": f"redis://{HOST}:{redis.port}/0", **LEASES}
+        url = database_url(host=HOST, port=postgres.port)
+        behind = stack.enter_context(worker_process(logs, url, name="chat-worker-1", restarts=True, **through))
+        direct = stack.enter_context(worker_process(logs, database_url(), name="chat-worker-2", **LEASES))
+        yield BadNetwork(postgres, redis, behind, direct)
+
+
+@pytest.fixture
+def owner(user: Any, demo_url: str, settings: Any, network: BadNetwork) -> Any:
+    settings.CHATD_LEASE_TTL = LEASE_TTL
+    catalogue._kept.clear()
+    register_model("demo:demo", base_url=demo_url, default=True)
+    return user
+
+
+def talk(owner: Any, misbehave: Any, *, chats: int = 8, turns: int = 3) -> Books:
+    """Chats that run while `misbehave()` does its work; at rest on return."""
+    books = Books()
+    with beating(), ThreadPoolExecutor(chats, thread_name_prefix="chat-client") as clients:
+        talking = [clients.submit(converse, books, owner, turns=turns, more=SLOW) for _ in range(chats)]
+        until(lambda: RunnerLease.objects.count() > 1, within=20)
+        misbehave()
+        for client in talking:
+            client.result()
+        wait_until_all_rest(timeout=90)
+    forget_the_broker()
+    return books
+
+
+def until(holds: Any, *, within: float) -> None:
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, f"not so after {within:g} s"
+        time.sleep(0.02)
+
+
+def for_longer_than_a_lease(proxy: ProxyProcess, mode: str, seconds: float = 0.0) -> None:
+    began = database_clock()
+    proxy.behave(mode, seconds)
+    until(lambda: database_clock() > began + LEASE_TTL + 1, within=LEASE_TTL * 6)
+    proxy.behave("pass")
+
+
+@pytest.mark.parametrize("server", ["postgres", "redis"])
+@pytest.mark.parametrize("mode", ["delay", "drop", "refuse", "cut"])
+def test_a_worker_behind_a_bad_network_loses_nothing_and_doubles_nothing(
+    network: BadNetwork, owner: Any, server: str, mode: str
+) -> None:
+    proxy: ProxyProcess = getattr(network, server)
+
+    def misbehave() -> None:
+        if mode != "cut":
+            for_longer_than_a_lease(proxy, mode, 0.15)
+        for _ in range(10 if mode == "cut" else 0):
+            known = proxy.counts["accepted"]
+            proxy.behave("cut")
+            until(lambda known=known: proxy.counts["accepted"] > known or not RunnerLease.objects.exists(), within=20)
+
+    before, said = proxy.counts.get("reset", 0), len(network.behind.log())
+    books = talk(owner, misbehave)
+    assert balance(books) == len(books.ok) == 24
+    assert mode != "cut" or proxy.counts["reset"] > before
+    if (server, mode) == ("postgres", "drop"):
+        assert "lease.not_renewed_in_time" in network.behind.log()[said:], "it was cut off for longer than its leases"
+        assert "chat.taken_over" in network.direct.log()
