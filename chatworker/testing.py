@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 from uuid import UUID
 
 from chat.execution import RUNNABLE
 from chat.update import ChatSnapshot, chat_read
 
+T = TypeVar("T")
 POLL_EVERY = 0.01
 
 
@@ -23,17 +25,19 @@ def wait_until_idle(chat_id: UUID, *, timeout: float) -> ChatSnapshot:
     )
 
 
-def wait_until(
-    read: Callable[[], ChatSnapshot], holds: Callable[[ChatSnapshot], bool], *, timeout: float
-) -> ChatSnapshot:
+def wait_until(read: Callable[[], T], holds: Callable[[T], bool], *, timeout: float) -> T:
     """What `read` gives once `holds` is true of it. Raises `StillBusy` with the last reading."""
     deadline = time.monotonic() + timeout
     while True:
-        snapshot = read()
-        if holds(snapshot):
-            return snapshot
+        found = read()
+        if holds(found):
+            return found
         if time.monotonic() > deadline:
-            raise StillBusy(
-                f"after {timeout:g} s: {snapshot.state}, {snapshot.chat.last_error or snapshot.messages[-1:]}"
-            )
+            raise StillBusy(f"after {timeout:g} s: {_in_words(found)}")
         time.sleep(POLL_EVERY)
+
+
+def _in_words(found: object) -> str:
+    if isinstance(found, ChatSnapshot):
+        return f"{found.state}, {found.chat.last_error or found.messages[-1:]}"
+    return repr(found)

@@ -25,6 +25,8 @@ class Passage:
     took: float | None
     alone: float = 0.0
     """Seconds after the blow until some chat worker was there."""
+    let_go: bool = False
+    """Whether its owner gave it back before somebody else took it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +113,11 @@ def _passages(moves: Moves, blows: Mapping[Blow, float]) -> list[Passage]:
 
 def _passage(owner: Move, later: Sequence[Move], blow: Blow, alone: float) -> Passage | None:
     """What became of a chat that `owner` had at the blow; None if it needed nobody else."""
+    let_go = False
     for move in later:
+        let_go = let_go or move.runner_id is None
         if not move.is_runnable or (move.runner_id is None and move.history_version != owner.history_version):
             return None  # it ended, or a person stopped it and the next turn waits for its worker
         if move.runner_id not in (None, owner.runner_id):
-            return Passage(owner.chat_id, blow, move.at - blow.at, alone)
-    return Passage(owner.chat_id, blow, None, alone)
+            return Passage(owner.chat_id, blow, move.at - blow.at, alone, let_go)
+    return Passage(owner.chat_id, blow, None, alone, let_go)

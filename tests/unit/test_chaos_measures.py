@@ -40,6 +40,7 @@ def test_a_hand_over_lasts_from_the_signal_to_the_next_owner() -> None:
     moves = {CHAT: [move(9.0, "w1"), move(10.4, None), move(10.6, "w2", 2)]}
     (passage,) = handovers(moves, [TOLD], STARTS)
     assert passage.took == pytest.approx(0.6)
+    assert passage.let_go
     assert takeovers(moves, [TOLD], STARTS) == []
 
 
@@ -108,6 +109,12 @@ def test_a_chat_that_waited_longer_than_its_lease_and_five_seconds_was_stuck() -
     assert promises(Passage(CHAT, KILL, None)) == [Kind.STUCK]
     assert promises(Passage(CHAT, KILL, 10.9)) == []
     assert promises(Passage(CHAT, KILL, 15.9, alone=5.0)) == []
+
+
+def test_a_worker_that_was_told_to_end_gives_its_chats_back() -> None:
+    assert promises(Passage(CHAT, TOLD, 2.0, let_go=True)) == []
+    assert promises(Passage(CHAT, TOLD, 2.0)) == [Kind.BROKEN_PROMISE]
+    assert promises(Passage(CHAT, KILL, 2.0)) == []
 
 
 def test_an_answer_begun_again_is_a_broken_promise_where_no_worker_was_hurt() -> None:

@@ -20,6 +20,9 @@ def judge_promises(
             after = "never" if passage.took is None else f"after {passage.took:.1f} s"
             what = f"others went on {after} with what was hit by “{passage.blow.what}”; {limit:.1f} s is the limit"
             yield Finding(Kind.STUCK, "I6", what, passage.chat_id)
+        if passage.blow.effect is Effect.TOLD and not passage.let_go and not fault.drawn_from:
+            what = "a worker that was told to end never gave the chat back: others had to find out"
+            yield Finding(Kind.BROKEN_PROMISE, "I4", what, passage.chat_id)
     if cost.again and not fault.begins_again:
         yield Finding(Kind.BROKEN_PROMISE, "I7", f"{cost.again} answers were begun again; this fault is no reason")
     if fault.whole_previews and (short := cost.previews - cost.previews_whole):
