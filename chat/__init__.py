@@ -19,5 +19,8 @@ In the order data meets it:
     api/            routers, schemas, access, problems            health.py  for whoever watches the process
     admin/          windows on the rows           terminal/       `manage.py chat`
     catalogue.py    which model a name means      secrets.py      keys at rest
+    explain/        what is the matter with a chat         doctor/      what is wrong with an installation
+    checks.py       settings that would lose data          fleet.py     the chat workers there are
+    metrics.py      for Prometheus                         crash.py     points at which a fault run breaks things
     database.py     transactions from an event loop               diagram.py the table as a picture (pure)
 """

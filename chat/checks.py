@@ -78,7 +78,7 @@ def check_database(database: Mapping[str, Any]) -> Iterator[CheckMessage]:
     """`database`: what DATABASES says of the default one."""
     engine = str(database.get("ENGINE", ""))
     options = database.get("OPTIONS", {})
-    if "postgresql" not in engine and "postgis" not in engine:
+    if not any(name in engine for name in ("postgres", "postgis")):
         yield Error(
             f"DATABASES['default'] has the engine {engine or 'none'!r}, but triggers, locks and leases need Postgres.",
             hint="Use django.db.backends.postgresql.",

@@ -110,7 +110,7 @@ class ChatUpdate:
         """The other members of a root chat's family, locked with it; each advances its own snapshot once."""
         if self._family is None:
             members = rows.lock_descendants(self.chat.pk)
-            stored = rows.stored_of([member.pk for member in members]) if members else {}
+            stored = rows.stored_of_all([member.pk for member in members]) if members else {}
             self._family = [ChatUpdate(member, stored[member.pk]) for member in members]
         return list(self._family)
 
@@ -199,7 +199,7 @@ def chat_update(chat_id: UUID, *, fence: Fence | None = None) -> Iterator[ChatUp
         if fence is not None and not fence.holds(chat):
             crash_point("door.fence_refused")
             raise StaleFence()
-        update = ChatUpdate(chat, rows.stored_of([chat_id])[chat_id])
+        update = ChatUpdate(chat, rows.stored_of(chat_id))
         yield update
         update.write()
         crash_point("door.commit.before")

@@ -25,6 +25,9 @@ STATIC = {
     "makemigrations --check": (project.PYTHON, "manage.py", "makemigrations", "--check", "--dry-run"),
 }
 
+LONG = ("tests/integration/test_state_machine.py", "tests/integration/test_races.py")
+"""Minutes of random walks and races; they share nothing with the other tests but the machine."""
+
 HELP = """\
 Usage: ./dev test [PYTEST ARGUMENTS]
 
@@ -52,7 +55,28 @@ def main(arguments: list[str]) -> int:
             if failed:
                 print(f"dev: failed: {', '.join(failed)}; the tests were not run", file=sys.stderr)
                 return 1
+            return 0 if _everything(data_dir) else 1
         return 0 if _step("pytest", (*PYTHON, "pytest", *arguments)) else 1
+
+
+def _everything(data_dir: Path) -> bool:
+    """All tests; the long random ones beside the others, on servers of their own, because they ask for no speed."""
+    apart = {**os.environ, "CHATD_DATA_DIR": str(data_dir / "apart")}
+    said = data_dir / "apart.log"
+    with said.open("w") as file:
+        beside = subprocess.Popen(
+            (*PYTHON, "pytest", *LONG), cwd=project.ROOT, env=apart, stdout=file, stderr=subprocess.STDOUT
+        )
+        try:
+            passed = _step("pytest", (*PYTHON, "pytest", *(f"--ignore={path}" for path in LONG)))
+            print(f"dev: waiting for {' and '.join(LONG)}", flush=True)
+            beside.wait()
+        finally:
+            if beside.poll() is None:
+                beside.terminate()
+                beside.wait()
+    print(said.read_text())
+    return passed and beside.returncode == 0
 
 
 def _step(name: str, command: tuple[str, ...]) -> bool:

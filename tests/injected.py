@@ -5,7 +5,6 @@ text is said once and carries its own answer (`[say answer 17]`), so nothing can
 """
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from uuid import UUID
 
 import pytest
 from django.db import DatabaseError, InterfaceError, connection, connections
+from django.db.models import Q
 from kombu import pools
 
 from chat import hints, transitions
@@ -24,6 +24,7 @@ from chat.models import Chat, RunnerLease
 from chat.update import chat_read, chat_update
 from chatworker import acquisition
 from chatworker.models.client import LibraryClient
+from chatworker.testing import wait_until
 from chatworker.worker import ChatWorker
 
 BEAT_EVERY = 0.3
@@ -124,13 +125,8 @@ def beating() -> Iterator[None]:
 
 def wait_until_all_rest(*, timeout: float) -> None:
     """Until no chat has anything to do and nobody owns one; read by the calling thread. `timeout` in seconds."""
-    deadline = time.monotonic() + timeout
-    while busy := Chat.objects.filter(status__in=[str(status) for status in ("running", "interrupting")]).count():
-        assert time.monotonic() < deadline, f"{busy} chats still run after {timeout:g} s"
-        time.sleep(0.05)
-    while owned := Chat.objects.exclude(runner_id=None).count():
-        assert time.monotonic() < deadline, f"{owned} chats at rest are still owned after {timeout:g} s"
-        time.sleep(0.05)
+    busy = Chat.objects.filter(Q(status__in=["running", "interrupting"]) | Q(runner_id__isnull=False))
+    wait_until(busy.count, lambda chats: chats == 0, timeout=timeout)
     assert not RunnerLease.objects.exists()
 
 

@@ -25,7 +25,7 @@ def delete_chat(chat_id: UUID) -> None:
         if root is None:
             raise ChatNotFound()
         family = [root, *rows.lock_descendants(chat_id)]
-        stored = rows.stored_of([member.pk for member in family])
+        stored = rows.stored_of_all([member.pk for member in family])
         for member in family:
             state = classify(member.status, member.archived, len(stored[member.pk].queue))
             _require_deletable(member, state, goes_with=chat_id)

@@ -58,7 +58,7 @@ def _rendered(chats: Sequence[Any]) -> list[dict[str, Any]]:
         for chat in chats
     ]
     waiting = [chat for chat in chats if chat.status == Status.REQUIRES_ACTION]
-    stored = rows.stored_of([chat.pk for chat in waiting]) if waiting else {}
+    stored = rows.stored_of_all([chat.pk for chat in waiting]) if waiting else {}
     for chat, item in zip(chats, items, strict=True):
         if chat.pk in stored:
             tail = enumerate(stored[chat.pk].tail)

@@ -64,7 +64,7 @@ def wake_ups(site: Site) -> Iterator[Finding]:
         says = f"{', '.join(others)} has the pool {pool}: it takes wake-ups and does nothing."
         yield problem(says, "Start it with --pool threads, or without --pool.", **figures)
     elif alive > len(names):
-        says = f"{len(names)} of the {alive} chat workers that are alive answer Celery: the others hang."
+        says = f"{len(names)} of the {alive} chat workers that are alive answer Celery: the others hang, or only start."
         todo = "Look again in a moment, then end those that hang. Each needs a name of its own (-n)."
         yield warning(says, todo, **figures)
     elif waiting > BACKLOG:

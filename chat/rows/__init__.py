@@ -11,7 +11,7 @@ from chat.rows.chat import DatabaseTime, LeaseChange, insert_chat, lease_is_fres
 from chat.rows.family import lock_descendants, lock_root_against_archiving, save_archived
 from chat.rows.history import HistoryRow, delete_messages_from, history_of, insert_messages, message_of
 from chat.rows.queue import delete_queued, insert_queued, update_queued
-from chat.rows.stored import Stored, stored_of, tail_before
+from chat.rows.stored import Stored, stored_of, stored_of_all, tail_before
 from chat.rows.tables import CHAT, TransactionRequired, require_transaction
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "save_archived",
     "save_chat",
     "stored_of",
+    "stored_of_all",
     "tail_before",
     "update_queued",
 ]

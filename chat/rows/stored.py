@@ -24,18 +24,28 @@ _TAIL = f"""SELECT json_agg(json_build_array(role, parts) ORDER BY id) FROM {MES
         ORDER BY id DESC LIMIT 1) {{before}}"""
 
 
-def stored_of(chat_ids: Sequence[UUID]) -> dict[UUID, Stored]:
-    """Queue and tail of locked chats, in one statement, but not in that of the lock: one that waited for the lock would
-    read those of before.
+_STORED = f"""SELECT wanted.id, (SELECT json_agg(q ORDER BY q.position, q.id)
+        FROM (SELECT {QUEUED.columns} FROM {QUEUED.name} WHERE chat_id = wanted.id) q),
+    ({_TAIL.format(before="")})
+    FROM {{wanted}} AS wanted"""
+
+
+def stored_of(chat_id: UUID) -> Stored:
+    """Queue and tail of a locked chat, in one statement, but not in that of the lock: one that waited for the lock
+    would read those of before.
     """
+    # Not the statement of many with a list of one: that would be planned anew each time, at four times the cost.
+    return _read("(SELECT %s::uuid AS id)", chat_id)[chat_id]
+
+
+def stored_of_all(chat_ids: Sequence[UUID]) -> dict[UUID, Stored]:
+    """The same for several chats."""
+    return _read("(SELECT unnest(%s::uuid[]) AS id)", list(chat_ids))
+
+
+def _read(wanted: str, parameter: UUID | list[UUID]) -> dict[UUID, Stored]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"""SELECT wanted.id, (SELECT json_agg(q ORDER BY q.position, q.id)
-                    FROM (SELECT {QUEUED.columns} FROM {QUEUED.name} WHERE chat_id = wanted.id) q),
-                ({_TAIL.format(before="")})
-                FROM unnest(%s::uuid[]) AS wanted (id)""",
-            [list(chat_ids)],
-        )
+        cursor.execute(_STORED.format(wanted=wanted), [parameter])
         found = cursor.fetchall()
     return {
         chat_id: Stored([_queued(row) for row in queue or ()], [(role, parts) for role, parts in tail or ()])

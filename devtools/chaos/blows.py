@@ -5,14 +5,19 @@ from dataclasses import dataclass
 
 
 class Effect(enum.StrEnum):
-    """What a blow means for the chat workers that it names."""
+    """What a blow means for the chat workers that it names, or for all."""
 
     KILLED = "killed"
     FROZEN = "frozen"
     """Stopped, or busy with nothing, for longer than its leases last; it wakes up later."""
     TOLD = "told"
     """Asked to end, in good order."""
+    AWAY = "away"
+    """Nobody could reach the database for as long as it lasted."""
     NONE = "none"
+
+
+ON_WORKERS = frozenset({Effect.KILLED, Effect.FROZEN, Effect.TOLD})
 
 
 @dataclass(frozen=True, slots=True)

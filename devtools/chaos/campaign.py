@@ -159,7 +159,7 @@ def verdict(fault: Fault, plan: Sequence[Strike], blows: list[Blow], evidence: E
         blows=blows,
         findings=[
             *judge(evidence, terms),
-            *judge_promises(fault, evidence, terms, [*took_over, *handed_over], cost),
+            *judge_promises(fault, evidence, terms, blows, [*took_over, *handed_over], cost),
             *judge_health(fault, planned, blows, took_over, answers),
         ],
         takeovers=took_over,

@@ -148,9 +148,9 @@ async def _kill_redis(target: Target, crowd: Crowd, one: Strike) -> list[Blow]:
 
 
 async def _crash_postgres(target: Target, crowd: Crowd, one: Strike) -> list[Blow]:
-    blow = _on_nobody(one, crowd)
+    at, streaming = time.time(), crowd.streaming
     await asyncio.to_thread(embedded.restart_postgres, target.data_dir, "immediate")
-    return [blow]
+    return [Blow(one.what, at, time.time(), streaming, Effect.AWAY)]
 
 
 # --- the other processes -----------------------------------------------------------------------------------------

@@ -271,7 +271,7 @@ WRITES: dict[str, Callable[[], object]] = {
     "delete_queued": lambda: rows.delete_queued([1]),
     "require_transaction": rows.require_transaction,
 }
-READS = {"history_of", "message_of", "stored_of", "tail_before", "lease_is_fresh"}
+READS = {"history_of", "message_of", "stored_of", "stored_of_all", "tail_before", "lease_is_fresh"}
 
 
 def test_every_function_on_rows_reads_or_demands_a_transaction() -> None:

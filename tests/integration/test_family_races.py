@@ -15,7 +15,8 @@ from chat.execution import State
 from chat.models import Chat
 from chat.update import chat_read, chat_update
 from tests.factories import family_of, history_of
-from tests.racing.threads import Threads, one_then_the_other, told_of, wait_until_waiting
+from tests.racing.threads import one_then_the_other, told_of, wait_until_waiting
+from tests.threads import Threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -81,7 +82,7 @@ def test_two_chats_begin_below_a_root_without_waiting_for_each_other(user: Any, 
     with transaction.atomic():
         create_below(family[0], user)
         with Threads() as others:  # and it ends while the first is not committed
-            others.start(create_below, family[1], user)
+            others.start(partial(create_below, family[1], user))
     assert Chat.objects.filter(root_id=family[0]).count() == 3
 
 

@@ -4,25 +4,20 @@ The faults strike the connections of workers and clients; this test's own connec
 became of everything.
 """
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connections
+from django.db import connections
 
-from chat import hints, transitions
 from chat.catalogue import register_model
-from chat.update import chat_update
 from chatworker.models import catalogue
-from chatworker.runner import Runner
-from chatworker.work import generate
 from demomodel.testing import demo_model_process
 from devtools.chaos.injection.database_faults import Dice, rates_in
 from devtools.chaos.injection.faulty_postgres import base
 from devtools.chaos.injection.spec import Spec
-from tests.injected import Books, asked, balance, converse, counted_calls, running_workers, wait_until_all_rest
+from tests.injected import Books, balance, converse, counted_calls, running_workers, wait_until_all_rest
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 CLIENTS = 12
@@ -75,53 +70,3 @@ def test_three_hundred_commits_of_unknown_outcome_lose_nothing_and_double_nothin
     assert dice.landed["commit_ambiguous"] + dice.landed["commit_terminated"] >= 300
     assert {text: count for text, count in calls.items() if count > 1} == {}, "an answer was paid for twice"
     assert calls.total() == answered
-
-
-def test_a_hint_that_waited_behind_a_commit_of_unknown_outcome_does_not_begin_the_next_step_a_second_time(
-    owner: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The commit began the next queued message's turn and told nobody; a sync tells the runner before its retry."""
-    commit_answer, synced = generate._commit_answer, threading.Event()
-
-    def commits_and_breaks(*arguments: Any) -> Any:
-        if synced.is_set():
-            return commit_answer(*arguments)
-        began = commit_answer(*arguments)
-        synced.set()
-        with_hint.append(began.snapshot_version)
-        worker.sync_now()
-        assert heard.wait(10)
-        raise OperationalError("the connection was lost in COMMIT")
-
-    def hears(runner: Runner, hint: Any) -> None:
-        offer(runner, hint)
-        if with_hint and hint.snapshot_version >= with_hint[0]:
-            heard.set()
-
-    def the_first_is_slow(runner: Runner) -> Any:
-        looks.append(runner)
-        if len(looks) == 1:
-            second.wait(1)
-            return begin(runner)
-        began = begin(runner)
-        second.set()
-        return began
-
-    with_hint: list[int] = []
-    looks: list[Runner] = []
-    heard, second, offer, begin = threading.Event(), threading.Event(), Runner.offer, Runner._begin
-    monkeypatch.setattr(Runner, "offer", hears)
-    monkeypatch.setattr(Runner, "_begin", the_first_is_slow)
-    with counted_calls(monkeypatch) as calls, running_workers(1) as (worker,):
-        with monkeypatch.context() as silent:
-            silent.setattr(hints, "publish_wake_up", lambda chat_id: None)
-            chat = transitions.create_chat(owner=owner, parts=[{"type": "text", "text": asked(1)}])
-            with chat_update(chat.pk) as update:
-                transitions.send_message(update, parts=[{"type": "text", "text": asked(2)}], author=owner)
-        monkeypatch.setattr(generate, "_commit_answer", commits_and_breaks)
-        hints.publish_wake_up(chat.pk)
-        wait_until_all_rest(timeout=30)
-    assert synced.is_set()
-    assert looks
-    assert balance(Books(ok=[asked(1), asked(2)])) == 2
-    assert calls == {asked(1): 1, asked(2): 1}, "one call of the model for each message"

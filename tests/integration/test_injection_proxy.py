@@ -4,7 +4,6 @@ One worker reaches Postgres and Redis through the proxies, the other one directl
 them: what they were told is known for certain.
 """
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from django.conf import settings as django_settings
 from chat.catalogue import register_model
 from chat.models import RunnerLease
 from chatworker.models import catalogue
+from chatworker.testing import wait_until
 from demomodel.testing import demo_model_process
 from devtools.chaos.injection.proxy import HOST
 from devtools.chaos.injection.proxy_process import ProxyProcess, proxy_process
@@ -75,7 +75,7 @@ def talk(owner: Any, misbehave: Any, *, chats: int = 8, turns: int = 3) -> Books
     books = Books()
     with beating(), ThreadPoolExecutor(chats, thread_name_prefix="chat-client") as clients:
         talking = [clients.submit(converse, books, owner, turns=turns, more=SLOW) for _ in range(chats)]
-        until(lambda: RunnerLease.objects.count() > 1, within=20)
+        wait_until(RunnerLease.objects.count, lambda leases: leases > 1, timeout=20)
         misbehave()
         for client in talking:
             client.result()
@@ -84,17 +84,10 @@ def talk(owner: Any, misbehave: Any, *, chats: int = 8, turns: int = 3) -> Books
     return books
 
 
-def until(holds: Any, *, within: float) -> None:
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, f"not so after {within:g} s"
-        time.sleep(0.02)
-
-
 def for_longer_than_a_lease(proxy: ProxyProcess, mode: str, seconds: float = 0.0) -> None:
     began = database_clock()
     proxy.behave(mode, seconds)
-    until(lambda: database_clock() > began + LEASE_TTL + 1, within=LEASE_TTL * 6)
+    wait_until(database_clock, lambda now: now > began + LEASE_TTL + 1, timeout=LEASE_TTL * 6)
     proxy.behave("pass")
 
 
@@ -111,7 +104,11 @@ def test_a_worker_behind_a_bad_network_loses_nothing_and_doubles_nothing(
         for _ in range(10 if mode == "cut" else 0):
             known = proxy.counts["accepted"]
             proxy.behave("cut")
-            until(lambda known=known: proxy.counts["accepted"] > known or not RunnerLease.objects.exists(), within=20)
+            wait_until(
+                lambda known=known: proxy.counts["accepted"] > known or not RunnerLease.objects.exists(),
+                bool,
+                timeout=20,
+            )
 
     before, said = proxy.counts.get("reset", 0), len(network.behind.log())
     books = talk(owner, misbehave)

@@ -25,7 +25,8 @@ from tests.racing.drawing import KINDS, QUEUE_LIMIT, Pair, draw
 from tests.racing.field import lay, read
 from tests.racing.judging import ORDERS, Finish, finish_of
 from tests.racing.operations import Place, Prediction, foretell
-from tests.racing.threads import LIMIT, Racers, Threads, one_then_the_other, told_of
+from tests.racing.threads import Racers, one_then_the_other, told_of
+from tests.threads import LIMIT, Threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -222,7 +223,7 @@ def test_of_eight_finishers_at_once_one_wins(end: str, user: Any, published: lis
 
     with Threads() as eight:
         for word in "abcdefgh":
-            eight.start(run, word)
+            eight.start(partial(run, word))
     assert Counter(ended.values()) == {"done": 1, "StaleFence": 7}
     assert {word: traces(chat_id, word) for word in ended} == {word: int(ended[word] == "done") for word in ended}
     assert chat_row(chat_id)["snapshot_version"] == 8

@@ -1,49 +1,17 @@
-"""Threads that meet. Whoever waits, waits for a signal and no longer than `LIMIT`."""
+"""Two threads that race, pair after pair; and two operations of which one waits for the other."""
 
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from chat.errors import ChatRefusal, StaleFence
 from tests.racing.operations import Operation, Place, Result
-
-LIMIT = 30.0
-"""Seconds after which a thread that should have come or ended counts as stuck."""
-
-
-class Threads:
-    """Threads that close their connections; errors come out at the end."""
-
-    def __init__(self) -> None:
-        self._threads: list[threading.Thread] = []
-        self._errors: list[BaseException] = []
-
-    def start(self, function: Callable[..., object], *args: Any) -> None:
-        def run() -> None:
-            try:
-                function(*args)
-            except BaseException as error:
-                self._errors.append(error)
-            finally:
-                connections.close_all()
-
-        thread = threading.Thread(target=run, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def __enter__(self) -> "Threads":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for thread in self._threads:
-            thread.join(LIMIT)
-        assert not any(thread.is_alive() for thread in self._threads), "a thread is stuck"
-        if self._errors:
-            raise self._errors[0]
+from tests.threads import LIMIT, Threads
 
 
 class Racers:
@@ -59,7 +27,7 @@ class Racers:
         self._over: SimpleQueue[int] = SimpleQueue()
         self._results: tuple[list[Result], list[Result]] = ([], [])
         for number, given in enumerate(self._given):
-            threads.start(self._run, number, given)
+            threads.start(partial(self._run, number, given))
 
     def race(self, pairs: Sequence[tuple[Place, Sequence[Operation]]]) -> list[tuple[Result, Result]]:
         """The results of each pair; a database error, or any other, is a result that nobody predicts."""

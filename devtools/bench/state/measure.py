@@ -13,13 +13,13 @@ from devtools.bench.state import seeds
 from devtools.bench.state.figures import Round, figures
 from devtools.bench.state.rounds import Pools, Team
 
-PLAN = ((1, 38.0, 0.08), (4, 15.0, 0.2), (16, 22.0, 0.4))
+PLAN = ((1, 36.0, 0.08), (4, 12.0, 0.2), (16, 18.0, 0.4))
 """Threads, seconds of all their rounds, seconds of a turn: most rounds where the ratio is taken, longer turns where
 doors take longer.
 """
 LEAST_ROUNDS = 3
 SAY_EVERY = 4
-"""Rounds."""
+"""Rounds of one thread, which are short."""
 BUSY = 0.5
 """Load per processor from which the figures say more about the neighbours."""
 _BEGUN = time.monotonic()
@@ -59,7 +59,7 @@ def _rounds(threads: int, seconds: float, turn_lasts: float, pools: Pools) -> di
     number, begun = 0, time.monotonic()
     with Team(threads, pools, turn_lasts) as team:
         while number <= LEAST_ROUNDS or time.monotonic() < begun + seconds:
-            if number % SAY_EVERY == 0:
+            if threads > 1 or number % SAY_EVERY == 0:
                 _say(f"threads: {threads}, round {number} …")
             seeds.sweep()
             for length in _rotated(list(pools), number):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from devtools.chaos.blows import Blow, Effect
+from devtools.chaos.blows import ON_WORKERS, Blow, Effect
 from devtools.chaos.faults import Fault
 from devtools.chaos.measures import Cost, Passage
 from devtools.chaos.oracle.evidence import Evidence, Finding, Kind, Terms
@@ -12,8 +12,9 @@ BEYOND_EXPIRY = 5.0
 
 
 def judge_promises(
-    fault: Fault, evidence: Evidence, terms: Terms, passages: Sequence[Passage], cost: Cost
+    fault: Fault, evidence: Evidence, terms: Terms, blows: Sequence[Blow], passages: Sequence[Passage], cost: Cost
 ) -> Iterator[Finding]:
+    """A database that is away for longer than leases can be left alone lets them expire, whoever holds them."""
     for passage in passages:
         limit = passage.alone + terms.lease_ttl + BEYOND_EXPIRY
         if passage.took is None or passage.took > limit:
@@ -23,16 +24,21 @@ def judge_promises(
         if passage.blow.effect is Effect.TOLD and not passage.let_go and not fault.drawn_from:
             what = "a worker that was told to end never gave the chat back: others had to find out"
             yield Finding(Kind.BROKEN_PROMISE, "I4", what, passage.chat_id)
-    if cost.again and not fault.begins_again:
+    leases_hold = _longest_outage(blows) < terms.lease_ttl / 2  # what is left after the worst heartbeat and the margin
+    if cost.again and leases_hold and not fault.begins_again:
         yield Finding(Kind.BROKEN_PROMISE, "I7", f"{cost.again} answers were begun again; this fault is no reason")
     if fault.whole_previews and (short := cost.previews - cost.previews_whole):
         yield Finding(Kind.UNSEEN, "I8", f"{short} answers were saved before people had seen them whole")
-    if cost.unprovoked:
+    if cost.unprovoked and leases_hold:
         what = f"{cost.unprovoked} chats were taken from workers to whom nothing had happened"
         yield Finding(Kind.BROKEN_PROMISE, "I4", what)
     errors = [request for request in evidence.requests if request.status == 500]
     if errors:
         yield Finding(Kind.BROKEN_PROMISE, "I10", f"{len(errors)} requests got a 500, first {errors[0].key}")
+
+
+def _longest_outage(blows: Sequence[Blow]) -> float:
+    return max((blow.until - blow.at for blow in blows if blow.effect is Effect.AWAY), default=0.0)
 
 
 def judge_health(
@@ -44,7 +50,7 @@ def judge_health(
     for blow in blows:
         if not blow.streaming:
             yield Finding(Kind.WEAK, "I10", f"nobody was streaming when “{blow.what}” fell")
-        if blow.effect is not Effect.NONE and not blow.chats_hit:
+        if blow.effect in ON_WORKERS and not blow.chats_hit:
             yield Finding(Kind.WEAK, "I10", f"“{blow.what}” hit no chat")
         if blow.late:
             yield Finding(Kind.STUCK, "I6", f"after “{blow.what}”: {blow.late}")
