@@ -26,13 +26,14 @@ class Books:
     ok: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     chats: set[str] = field(default_factory=set)
+    numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
 
 class Talker:
     """`run()` starts one chat after the other, each of one message, until `over` is set."""
 
-    def __init__(self, url: str, token: str, books: Books, numbers: "itertools.count[int]") -> None:
-        self._url, self._token, self._books, self._numbers = url, token, books, numbers
+    def __init__(self, url: str, token: str, books: Books) -> None:
+        self._url, self._token, self._books, self._numbers = url, token, books, books.numbers
         self.over = asyncio.Event()
 
     async def run(self) -> None:

@@ -6,7 +6,6 @@ CHATD_TEST_ALL_CRASH_POINTS=1, at every one.
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
 from collections import Counter
@@ -55,12 +54,13 @@ def landed(chaos: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def talk(stack: Stack, *, until: Callable[[], bool], within: float, quiet: Callable[[], None] = lambda: None) -> int:
+def talk(
+    stack: Stack, books: Books, *, until: Callable[[], bool], within: float, quiet: Callable[[], None] = lambda: None
+) -> int:
     """Clients that talk until so much has broken; the number of messages that are there in the end."""
-    books, numbers = Books(), itertools.count(1)
 
     async def scenario() -> list[list[dict[str, Any]]]:
-        talkers = [Talker(stack.url, stack.token, books, numbers) for _ in range(CLIENTS)]
+        talkers = [Talker(stack.url, stack.token, books) for _ in range(CLIENTS)]
         async with asyncio.TaskGroup() as group:
             for talker in talkers:
                 group.create_task(talker.run())
@@ -101,7 +101,7 @@ def test_a_process_that_dies_at_any_crash_point_loses_nothing_and_doubles_nothin
         tmp_path / "data", workers=2, restart_within=0.3,
         CHATD_CHAOS_DIR=str(chaos), CHATD_CRASH_POINTS=";".join(rules), **CHAOS,
     ) as stack:  # fmt: skip
-        said = talk(stack, until=lambda: died() == WANTED, within=300)
+        said = talk(stack, Books(), until=lambda: died() == WANTED, within=300)
         assert WANTED - died() == set(), "died everywhere once"
         assert said > 0
         assert rests(stack)
@@ -122,11 +122,13 @@ def test_a_database_that_breaks_around_commit_loses_nothing_and_doubles_nothing(
         tmp_path / "data", workers=2, CHATD_CHAOS_DIR=str(chaos),
         DJANGO_SETTINGS_MODULE="devtools.chaos.injection.settings", **CHAOS,
     ) as stack:  # fmt: skip
+        books = Books()
         for scope in ("chat-worker", "web"):
             tell(chaos, "database", f"{scope}: {faults}")
             before = counted()
             said = talk(
                 stack,
+                books,
                 until=lambda before=before: (counted() - before)["commit_ambiguous"] >= 25,
                 within=90,
                 quiet=lambda: tell(chaos, "database", ""),
