@@ -60,12 +60,12 @@ def main(arguments: list[str]) -> int:
 
 
 def _everything(data_dir: Path) -> bool:
-    """All tests; the long random ones beside the others, on servers of their own, because they ask for no speed."""
+    """All tests; the long random ones beside the others, on servers of their own, and after them: they ask for no speed."""
     apart = {**os.environ, "CHATD_DATA_DIR": str(data_dir / "apart")}
     said = data_dir / "apart.log"
     with said.open("w") as file:
         beside = subprocess.Popen(
-            (*PYTHON, "pytest", *LONG), cwd=project.ROOT, env=apart, stdout=file, stderr=subprocess.STDOUT
+            ("nice", *PYTHON, "pytest", *LONG), cwd=project.ROOT, env=apart, stdout=file, stderr=subprocess.STDOUT
         )
         try:
             passed = _step("pytest", (*PYTHON, "pytest", *(f"--ignore={path}" for path in LONG)))
