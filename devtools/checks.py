@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _everything(data_dir: Path) -> bool:
-    """All tests; the long random ones beside the others, on servers of their own, and after them: they ask for no speed."""
+    """All tests; the long random ones beside the others, on servers of their own, giving way to them."""
     apart = {**os.environ, "CHATD_DATA_DIR": str(data_dir / "apart")}
     said = data_dir / "apart.log"
     with said.open("w") as file:
