@@ -68,7 +68,7 @@ def _everything(data_dir: Path) -> bool:
             ("nice", *PYTHON, "pytest", *LONG), cwd=project.ROOT, env=apart, stdout=file, stderr=subprocess.STDOUT
         )
         try:
-            passed = _step("pytest", (*PYTHON, "pytest", *(f"--ignore={path}" for path in LONG)))
+            passed = _step("pytest", (*PYTHON, "pytest", "--durations=25", *(f"--ignore={path}" for path in LONG)))
             print(f"dev: waiting for {' and '.join(LONG)}", flush=True)
             beside.wait()
         finally:
