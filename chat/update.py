@@ -213,12 +213,17 @@ def chat_update(chat_id: UUID, *, fence: Fence | None = None) -> Iterator[ChatUp
 def chat_creation(chat: Chat) -> Iterator[ChatUpdate]:
     """The door for a chat that does not exist yet: same draft, same guards, same single hint.
 
-    Raises `FamilyArchived` for a sub-agent of an archived family; until the end, the family cannot be archived. Not
-    to be opened inside the `chat_update` of another member: whoever archives the family locks the root first.
+    Raises `FamilyArchived` for a sub-agent of an archived family, `ChatNotFound` for one of a family that was deleted;
+    until the end, the family can be neither. Not to be opened inside the `chat_update` of another member: whoever
+    archives the family locks the root first.
     """
     with transaction.atomic():
-        if chat.root_id is not None and rows.lock_root_against_archiving(chat.root_id):
-            raise FamilyArchived()
+        if chat.root_id is not None:
+            is_archived = rows.lock_root_against_archiving(chat.root_id)
+            if is_archived is None:
+                raise ChatNotFound()
+            if is_archived:
+                raise FamilyArchived()
         update = ChatUpdate(chat, rows.Stored([], []), is_new=True)
         yield update
         update.write()

@@ -16,13 +16,16 @@ def lock_descendants(root_id: UUID) -> list[Chat]:
         return [CHAT.instance(row) for row in cursor.fetchall()]
 
 
-def lock_root_against_archiving(root_id: UUID) -> bool:
-    """Whether the root is archived; until the transaction ends, that stays so. Creations do not wait for each other."""
+def lock_root_against_archiving(root_id: UUID) -> bool | None:
+    """Whether the root is archived, None if it is gone; until the transaction ends, that stays so.
+
+    Creations do not wait for each other.
+    """
     require_transaction()
     with sql.cursor() as cursor:
         cursor.execute(f"SELECT archived FROM {CHAT.name} WHERE id = %s FOR SHARE", [root_id])
         row = cursor.fetchone()
-    return bool(row and row[0])
+    return bool(row[0]) if row else None
 
 
 def save_archived(chats: Sequence[Chat]) -> None:
