@@ -1,5 +1,6 @@
 """Hints and wake-ups lost, doubled, late and in another order, between real workers: the same, only slower."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +72,40 @@ def test_a_stop_of_which_no_hint_tells_is_heard_with_the_next_sync_long_before_t
             transitions.interrupt(update)
         worker.sync_now()
         wait_until_idle(chat_id, timeout=20)
+
+
+def test_a_hint_of_a_commit_that_has_not_returned_yet_begins_nothing(
+    owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit began the next queued message's turn; its hint is here before the runner knows that it committed."""
+    commit_answer, offer = generate._commit_answer, Runner.offer
+    heard = threading.Event()
+    begun: list[tuple[int, int]] = []
+
+    def commits_and_lingers(*arguments: Any) -> Any:
+        following = commit_answer(*arguments)
+        assert heard.wait(10)
+        worker.sync_now()  # and time for the runner to do something about it
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.2), worker._loop).result()
+        return following
+
+    def hears(runner: Runner, hint: Hint) -> None:
+        offer(runner, hint)
+        begun.append((hint.history_version, hint.generation_attempt))
+        heard.set()
+
+    with running_workers(1) as (worker,):
+        with monkeypatch.context() as silent:
+            silent.setattr(hints, "publish_wake_up", lambda chat_id: None)
+            chat = transitions.create_chat(owner=owner, parts=[{"type": "text", "text": asked(1)}])
+            with chat_update(chat.pk) as update:
+                transitions.send_message(update, parts=[{"type": "text", "text": asked(2)}], author=owner)
+        monkeypatch.setattr(generate, "_commit_answer", commits_and_lingers)
+        monkeypatch.setattr(Runner, "offer", hears)
+        hints.publish_wake_up(chat.pk)
+        wait_until_all_rest(timeout=30)
+    assert balance(Books(ok=[asked(1), asked(2)])) == 2
+    assert {attempt for _, attempt in begun} <= {0, 1}, "each step was begun once"
 
 
 def test_a_hint_that_waited_behind_a_commit_of_unknown_outcome_does_not_begin_the_next_step_a_second_time(

@@ -176,15 +176,14 @@ def acquisition_that_fails(chat_id: UUID) -> None:
 
 
 def test_an_answer_whose_commit_hung_for_too_long_is_committed_again_and_not_paid_twice(
-    owner: Any, arm: Callable[[str], Chaos], monkeypatch: pytest.MonkeyPatch
+    owner: Any, arm: Callable[[str], Chaos], monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
+    settings.CHATD_LEASE_TTL = 20.0  # as usual: longer than Postgres lets a transaction hang
     with counted_calls(monkeypatch) as calls, running_workers(1):
-        with monkeypatch.context() as silent:
-            silent.setattr(hints, "publish_wake_up", lambda chat_id: None)
-            chat_id = start_chat(owner, 1)
-        chaos = arm("door.locked=sleep:6@2")  # the first is its acquisition
-        hints.publish_wake_up(chat_id)
+        chat_id = start_chat(owner, 1, SLOW)
+        is_streaming(chat_id)
+        chaos = arm("door.commit.before=sleep:6")  # the next one is the answer's
         wait_until_idle(chat_id, timeout=60)
-    assert chaos._fired["door.locked"] == 1
-    assert balance(Books(ok=[asked(1)])) == 1
-    assert calls == {asked(1): 1}
+    assert chaos._fired["door.commit.before"] == 1
+    assert balance(Books(ok=[asked(1, more=SLOW)])) == 1
+    assert calls == {asked(1, more=SLOW): 1}

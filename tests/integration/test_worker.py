@@ -132,14 +132,17 @@ def test_an_error_that_no_retry_mends_ends_the_turn_with_a_message_for_a_person(
     assert (snapshot.state, snapshot.chat.last_error) == ("W", None)
 
 
+@pytest.mark.parametrize(
+    ("chunks", "kind"), [(0, "startup_timeout"), (3, "stream_silence_timeout")], ids=["from the beginning", "later"]
+)
 def test_a_silent_model_is_cut_off_and_tried_again_up_to_the_limit(
-    worker: ChatWorker, owner: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+    chunks: int, kind: str, worker: ChatWorker, owner: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.CHATD_STREAM_SILENCE_TIMEOUT, settings.CHATD_MAX_GENERATION_RETRIES = 0.2, 2
     monkeypatch.setattr("chatworker.failure.BACKOFF_FROM", 0.05)
-    chat_id = create(owner, "Hello [long 20] [stall after 3]")
+    chat_id = create(owner, f"Hello [long 20] [stall after {chunks}]")
     snapshot = wait_until_idle(chat_id, timeout=20)
-    assert (snapshot.state, snapshot.chat.last_error["kind"]) == ("E0", "stream_silence_timeout")
+    assert (snapshot.state, snapshot.chat.last_error["kind"]) == ("E0", kind)
     assert [role for role, _ in said(chat_id)] == ["user"]
 
 

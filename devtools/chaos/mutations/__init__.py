@@ -140,7 +140,7 @@ def run_tests(tests: Sequence[str], tree: Path, data_dir: Path, *, lasts: float)
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return FAILED, f"{tests[0]} (not over after {lasts:g} s)"
-    found = re.search(r"^FAILED (.+?)(?: - .*)?$", done.stdout, re.M)
+    found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.M)
     if done.returncode == FAILED and found is None and "Timeout" in done.stdout + done.stderr:
         return FAILED, f"{tests[0]} (not over after {TEST_LASTS} s)"
     return done.returncode, found[1] if found else ""

@@ -88,7 +88,7 @@ MUTATIONS = (
     Mutation(
         "the database refuses what does not come through the door", "config/settings.py",
         '"pgtrigger.ignore": "{}"',
-        '"pgtrigger.ignore": "{chat_chatmessage:pgtrigger_message_versions_61b7a}"',
+        '"pgtrigger.ignore": "{pgtrigger_message_versions_61b7a}"',
         (f"{TRIGGERS}::test_nobody_can_bypass_the_door_to",),
     ),
     Mutation(
@@ -198,6 +198,11 @@ MUTATIONS = (
     Mutation(
         "a hint waits while a commit is under way", "chatworker/runner.py",
         "while not self._commits_done.is_set():", "while False:",
+        (f"{HINTS}::test_a_hint_of_a_commit_that_has_not_returned_yet_begins_nothing",),
+    ),
+    Mutation(
+        "and still while the next one is under way", "chatworker/runner.py",
+        "while not self._commits_done.is_set():", "if not self._commits_done.is_set():",
         (f"{HINTS}::test_a_hint_that_waited_behind_a_commit_of_unknown_outcome_does_not_begin_the_next_step_a_second_time",),
     ),
     Mutation(
@@ -229,8 +234,13 @@ MUTATIONS = (
         (f"{STALLS}::test_a_row_lock_that_is_held_by_somebody_who_hangs_is_freed_after_five_seconds",),
     ),
     Mutation(
-        "a silent model is cut off", "chatworker/work/generate.py",
+        "a model that says nothing is cut off", "chatworker/work/generate.py",
         "asyncio.timeout(silence) as deadline", "asyncio.timeout(3600 + silence) as deadline",
+        (f"{WORKER}::test_a_silent_model_is_cut_off_and_tried_again_up_to_the_limit",),
+    ),
+    Mutation(
+        "a model that stops speaking is cut off", "chatworker/work/generate.py",
+        "deadline.reschedule(asyncio.get_running_loop().time() + silence)", "deadline.reschedule(None)",
         (f"{WORKER}::test_a_silent_model_is_cut_off_and_tried_again_up_to_the_limit",),
     ),
     Mutation(
