@@ -21,6 +21,8 @@ NOT_PUBLISHED = Counter(
     "chatd_not_published", "Hints and wake-ups that Redis did not take.", ["what"], registry=REGISTRY
 )
 DEAD_WORKER_LEASES = Counter("chatd_dead_worker_leases", "Leases taken from workers found dead.", registry=REGISTRY)
+ARCHIVED = Counter("chatd_archived_chats", "Chats archived because nothing happened in them.", registry=REGISTRY)
+PURGED = Counter("chatd_purged_rows", "Rows deleted because their retention was over.", ["table"], registry=REGISTRY)
 
 
 class ChatsInDatabase(Collector):
