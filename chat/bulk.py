@@ -13,7 +13,8 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
-from chat import hints, metrics
+from chat import metrics
+from chat.bulk_hints import publish_updates
 from chat.crash import crash_point
 from chat.execution import State, Transition, arrivals, classify
 from chat.rows import batch
@@ -81,16 +82,15 @@ def _announce_archived_on_commit(moved: Sequence[tuple[Member, State]]) -> None:
         did = str(Transition.SET_ARCHIVED_TRUE)
         metrics.TRANSITIONS.labels(did).inc(len(moved))
         for member, before in moved:
-            state = _state(member)
             logger.info(
                 "chat.transition",
                 chat_id=str(member.id),
                 did=[did],
                 before=str(before),
-                after=str(state),
+                after=str(_state(member)),
                 snapshot_version=member.snapshot_version,
             )
-            hints.publish_update(member, state)
+        publish_updates([(member, _state(member)) for member, _ in moved])
 
     transaction.on_commit(announce, robust=True)
 
@@ -99,10 +99,10 @@ def _announce_deleted_on_commit(gone: Sequence[tuple[Member, State]]) -> None:
     """Streams look at once, and find nothing."""
 
     def announce() -> None:  # a named function: Django's robust on_commit cannot log a partial
-        for member, state in gone:
+        for member, _ in gone:
             member.snapshot_version += 1
             member.history_version = member.snapshot_version
             logger.info("chat.purged", chat_id=str(member.id))
-            hints.publish_update(member, state)
+        publish_updates(gone)
 
     transaction.on_commit(announce, robust=True)

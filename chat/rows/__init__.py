@@ -3,7 +3,6 @@
     chat.py      the locked row and its lease      stored.py    what an update reads beside it
     history.py   messages                          queue.py     what is still to be said
     family.py    a root and its descendants        tables.py    columns, and rows as instances
-    batch.py     many families at once             clock.py     the database's time
 
 Each function runs on Django's default connection and demands an open transaction where it writes.
 """
