@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from chat.models import ChatMessage, QueuedMessage
+from chat.models import ChatMessage, QueuedMessage, triggers
 from chat.rows.tables import CHAT, require_transaction
 
 _MESSAGE, _QUEUED = ChatMessage._meta.db_table, QueuedMessage._meta.db_table
@@ -167,12 +167,25 @@ def archive(members: Sequence[Member]) -> None:
         member.archived, member.pin_order = True, 0
 
 
+_GUARDED: list[tuple[Any, Any]] = [
+    (ChatMessage, triggers.message_delete_guard),
+    (QueuedMessage, triggers.queue_delete_versions),
+]
+_GUARDS = "{" + ",".join(trigger.get_pgid(model) for model, trigger in _GUARDED) + "}"
+
+
 def delete(members: Sequence[Member]) -> int:
-    """Delete locked chats in one statement; the number of messages that went with them, by the database's cascade."""
+    """Delete locked chats in one statement; the number of messages that went with them, by the database's cascade.
+
+    The guards of messages and queue look at a chat that is gone already, and let each row go. Not asked, which is
+    allowed for this one statement only, they save half of its time.
+    """
     require_transaction()
     ids = [member.id for member in members]
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT count(*) FROM {_MESSAGE} WHERE chat_id = ANY(%s)", [ids])
         messages = cursor.fetchone()[0]
+        cursor.execute("SELECT set_config('pgtrigger.ignore', %s, true)", [_GUARDS])
         cursor.execute(f"DELETE FROM {CHAT.name} WHERE id = ANY(%s)", [ids])
+        cursor.execute("SELECT set_config('pgtrigger.ignore', '{}', true)")
     return int(messages)
