@@ -79,22 +79,24 @@ def _copy(cursor: Any, writer: lines.Writer, block: list[Life]) -> None:
         (ChatMessage, lines.MESSAGE, messages),
         (QueuedMessage, lines.QUEUED, queued),
     ):
-        with cursor.copy(f"COPY {model._meta.db_table} ({', '.join(columns)}) FROM STDIN") as copy:
+        into = f"COPY {model._meta.db_table} ({', '.join(columns)}) FROM STDIN"
+        with connection.wrap_database_errors, cursor.copy(into) as copy:
             for text in texts:
                 copy.write(text)
 
 
 @contextmanager
 def _without_triggers(cursor: Any) -> Iterator[None]:
+    awake = "SET LOCAL session_replication_role = DEFAULT"
     try:
         with transaction.atomic():  # a refusal costs this savepoint only
             cursor.execute("SET LOCAL session_replication_role = replica")
     except ProgrammingError:
+        awake = "SET LOCAL pgtrigger.ignore = '{}'"
         names = ",".join(trigger.get_pgid(model) for model, trigger in _TRIGGERS)
         cursor.execute("SELECT set_config('pgtrigger.ignore', %s, true)", [f"{{{names}}}"])
     yield
-    cursor.execute("SET LOCAL pgtrigger.ignore = '{}'")
-    cursor.execute("SET LOCAL session_replication_role = DEFAULT")
+    cursor.execute(awake)
 
 
 @contextmanager

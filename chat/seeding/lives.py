@@ -43,7 +43,7 @@ def lives(wish: Wish, owners: int) -> Iterator[Life]:
     """Roots before their sub-agents. The numbers of chats and of messages are those of the wish."""
     rng = Random(f"lives {wish.seed}")
     lengths = _lengths(wish, rng)
-    under_way = 0 if wish.at_rest else round(wish.chats * _UNDER_WAY)
+    under_way = 0 if wish.at_rest else min(max(5, round(wish.chats * _UNDER_WAY)), wish.chats // 10)
     made = 0
     while made < wish.chats:
         if wish.chats - made <= under_way:
