@@ -1,25 +1,30 @@
 """`archive_chats`, `purge_chats`, `reconcile_chats`: what they say, to people and programs, and leave alone."""
 
 import json
+import os
+import subprocess
+import sys
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connection
+from django.db import connection, transaction
 
 from chat.execution import State
 from chat.management.progress import Progress
-from chat.models import Chat, RetentionPolicy
+from chat.models import Chat, RetentionPolicy, TaskRun
 from chat.rows.clock import database_now
-from chat.task_runs import exclusive_run
+from chat.task_runs import exclusive_run, last_runs
 from chat.update import chat_read
 from tests.aging import last_changed
 from tests.factories import INVALID_ROWS, chat_in, family_of, photograph
 from tests.surroundings import Screen
 from tests.threads import Threads
+from tests.worker_processes import ROOT, database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -65,8 +70,9 @@ def test_a_dry_run_counts_what_is_due_and_changes_nothing(command: str, old: Any
 
 
 @BOTH
-def test_without_days_it_says_why_nothing_happens(command: str, old: Any, settings: Any) -> None:
-    settings.CHATD_AUTO_ARCHIVE_DAYS = settings.CHATD_RETENTION_DAYS = 0
+def test_without_days_it_says_why_nothing_happens(command: str, old: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CHATD_AUTO_ARCHIVE_DAYS", "CHATD_RETENTION_DAYS"):
+        monkeypatch.setattr(settings, name, 0)
     before = photograph()
     assert run(command).startswith("Nothing is ")
     assert report(command)["cutoff"] is None
@@ -197,3 +203,53 @@ def test_progress_in_a_pipe_is_a_line_every_few_seconds() -> None:
             now[0] += 1.0
             progress.advance(10)
     assert lines == ["50 chats made (10/s)", "100 chats made (10/s)"]
+
+
+# --- killed -------------------------------------------------------------------------------------------------------
+
+
+def as_a_process(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """`manage.py` on the database of the tests."""
+    ours = {
+        "HOME": os.environ["HOME"],
+        "PATH": os.environ["PATH"],
+        "CHATD_DATA_DIR": str(settings.CHATD_DATA_DIR),
+        "DATABASE_URL": database_url(),
+        "REDIS_URL": settings.CHATD_REDIS_URL,
+        "SECRET_KEY": settings.SECRET_KEY,
+        "PYTHONWARNINGS": "ignore",
+    }
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT, env={**ours, **environment}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_purge_that_is_killed_half_way_frees_its_lock_and_is_finished_by_the_next(side: str, user: Any) -> None:
+    with transaction.atomic():
+        families = [family_of(user, State.XW, State.XW) for _ in range(130)]
+    last_changed([chat_id for family in families for chat_id in family], database_now() - timedelta(days=100))
+    killed = as_a_process(
+        "purge_chats", "--days", "99", CHATD_CHAOS="1", CHATD_CRASH_POINTS=f"purge.commit.{side}=exit@2"
+    )
+    assert killed.returncode == 137
+    left = set(Chat.objects.values_list("pk", flat=True))
+    assert len(left) == (60 if side == "before" else 0), "batches are of a hundred families"
+    assert all(set(family) <= left or not set(family) & left for family in families)
+    assert last_runs(["purge"])["purge"].interrupted
+    finished = as_a_process("purge_chats", "--days", "99", "--json")
+    assert (finished.returncode, json.loads(finished.stdout)["chats"]) == (0, len(left))
+    assert not Chat.objects.exists()
+    row = TaskRun.objects.get(pk="purge")
+    assert (row.outcome, row.runs) == ("done", 2)
+
+
+def test_in_a_pipe_the_report_is_alone_on_standard_output(old: Any) -> None:
+    done = as_a_process("archive_chats", "--days", "99", "--json")
+    assert (done.returncode, json.loads(done.stdout)["chats"]) == (0, 2)
+    refused = as_a_process("archive_chats", "--days", "nonsense")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    help_text = as_a_process("purge_chats", "--help").stdout
+    assert "Exit code: 0 done" in help_text
+    assert "--dry-run" in help_text
