@@ -454,6 +454,15 @@ def test_counters_rise_by_what_was_done(user: Any) -> None:
     assert (counted()[0] - before[0], counted()[1] - before[1]) == (2, 3)
 
 
+def test_a_scrape_says_when_the_last_runs_were_and_what_all_of_them_did(user: Any, client: Any) -> None:
+    archived(user, State.XW, State.XW)
+    purge_all()
+    said = client.get("/metrics").content.decode()
+    assert 'chatd_task_done_total{task="purge",what="chats"} 2.0' in said
+    assert 'chatd_task_last_run_seconds{task="purge"} ' in said
+    assert 'chatd_task_last_run_timestamp_seconds{task="purge"} ' in said
+
+
 def test_a_tick_that_the_database_refuses_is_skipped(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any, **__: Any) -> Any:
         with connection.cursor() as cursor:
