@@ -13,8 +13,7 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
-from chat import metrics
-from chat.bulk_hints import publish_updates
+from chat import hints, metrics
 from chat.crash import crash_point
 from chat.execution import State, Transition, arrivals, classify
 from chat.rows import batch
@@ -90,7 +89,7 @@ def _announce_archived_on_commit(moved: Sequence[tuple[Member, State]]) -> None:
                 after=str(_state(member)),
                 snapshot_version=member.snapshot_version,
             )
-        publish_updates([(member, _state(member)) for member, _ in moved])
+            hints.publish_update(member, _state(member))
 
     transaction.on_commit(announce, robust=True)
 
@@ -99,10 +98,10 @@ def _announce_deleted_on_commit(gone: Sequence[tuple[Member, State]]) -> None:
     """Streams look at once, and find nothing."""
 
     def announce() -> None:  # a named function: Django's robust on_commit cannot log a partial
-        for member, _ in gone:
+        for member, state in gone:
             member.snapshot_version += 1
             member.history_version = member.snapshot_version
             logger.info("chat.purged", chat_id=str(member.id))
-        publish_updates(gone)
+            hints.publish_update(member, state)
 
     transaction.on_commit(announce, robust=True)

@@ -42,11 +42,10 @@ def other_user(django_user_model: Any) -> Any:
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, Any]]]:
     """What would be told to others: ("update", chat, state) and ("wake-up", chat_id), in order, told to nobody."""
-    from chat import bulk, hints
+    from chat import hints
 
     told: list[Any] = []
     monkeypatch.setattr(hints, "publish_update", lambda chat, state: told.append(("update", chat.pk, str(state))))
-    monkeypatch.setattr(bulk, "publish_updates", lambda chats: [hints.publish_update(*one) for one in chats])
     monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: told.append(("wake-up", chat_id)))
     yield told
 
