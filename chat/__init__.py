@@ -9,6 +9,8 @@ In the order data meets it:
     inputs.py       options and results that clients send, checked (pure)
     stopping.py     a stop that waits for no worker
     capacity.py     how many may run, whose turn is next   presence.py  which workers are alive
+    bulk.py         the door for many families      retention/      how long chats are kept
+    task_runs.py    how background tasks went       seeding/        big databases that are made up
     hints.py        notices after commit; the only file that knows the broker
     publisher.py    publishing without waiting    outage.py       how a Redis that is away shows itself
     channels.py     names in Redis, the shape of a hint (pure)

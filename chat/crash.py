@@ -68,6 +68,10 @@ POINTS = {
     "hand_over.after": "a worker that stops has given a chat away",
     "sweep.before": "the sweep is about to look for chats",
     "sweep.after": "the sweep has woken workers",
+    "archive.commit.before": "a batch of chats is archived, COMMIT is not sent",
+    "archive.commit.after": "a batch of chats is archived for good",
+    "purge.commit.before": "a batch of chats is deleted, COMMIT is not sent",
+    "purge.commit.after": "a batch of chats is deleted for good",
 }
 """Every point, and what is true when it is hit."""
 DROPPABLE = frozenset({"hint.before", "wake_up.before"})

@@ -10,8 +10,10 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from chat.models import TaskRun
 
 REGISTRY = CollectorRegistry()
 """Of this process: web, worker or command; a worker adds its own figures (`chatworker/metrics.py`)."""
@@ -21,6 +23,8 @@ NOT_PUBLISHED = Counter(
     "chatd_not_published", "Hints and wake-ups that Redis did not take.", ["what"], registry=REGISTRY
 )
 DEAD_WORKER_LEASES = Counter("chatd_dead_worker_leases", "Leases taken from workers found dead.", registry=REGISTRY)
+ARCHIVED = Counter("chatd_archived_chats", "Chats archived because nothing happened in them.", registry=REGISTRY)
+PURGED = Counter("chatd_purged_rows", "Rows deleted because their retention was over.", ["table"], registry=REGISTRY)
 
 
 class ChatsInDatabase(Collector):
@@ -29,7 +33,7 @@ class ChatsInDatabase(Collector):
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("chatd_database_up", "1: the database answered this scrape.")
         try:
-            found = _read()
+            found, task_runs = _read(), list(_task_runs())
         except (DatabaseError, InterfaceError):
             up.add_metric([], 0)
             yield up
@@ -42,6 +46,7 @@ class ChatsInDatabase(Collector):
         yield chats
         for name, help_text in _GAUGES.items():
             yield GaugeMetricFamily(f"chatd_{name}", help_text, value=found[name])
+        yield from task_runs
 
 
 _GAUGES = {
@@ -78,6 +83,20 @@ def _read() -> dict[str, float]:
         )
         names = [column.name for column in cursor.description]
         return dict(zip(names, cursor.fetchone(), strict=True))
+
+
+def _task_runs() -> Iterator[Metric]:
+    """How the last runs went of the tasks that take their time, and what all runs did."""
+    began = GaugeMetricFamily("chatd_task_last_run_timestamp_seconds", "When the last run began.", labels=["task"])
+    took = GaugeMetricFamily("chatd_task_last_run_seconds", "How long the last run took.", labels=["task"])
+    done = CounterMetricFamily("chatd_task_done", "What all runs did.", labels=["task", "what"])
+    for run in TaskRun.objects.all():
+        began.add_metric([run.task], run.started_at.timestamp())
+        if run.finished_at is not None:
+            took.add_metric([run.task], (run.finished_at - run.started_at).total_seconds())
+        for what, number in run.totals.items():
+            done.add_metric([run.task, what], number)
+    yield from (began, took, done)
 
 
 _EVERYTHING = CollectorRegistry()

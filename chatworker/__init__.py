@@ -13,5 +13,7 @@ In the order data meets it:
     plan.py         what the next step of a turn is (pure)
     failure.py      error → kind, retryable, delay (pure)
     models/         providers behind one protocol; only this folder knows pydantic-ai
-    schedule.py     the beat schedule               testing.py     for tests of this project and of yours
+    schedule.py     the beat schedule               planner.py     beat's scheduler: runs planned from their end
+    duties.py       archive and purge, as beat starts them
+    testing.py      for tests of this project and of yours
 """

@@ -1,9 +1,17 @@
-"""The beat schedule as code. `ensure_schedule` makes what is missing and leaves what an operator changed alone."""
+"""The beat schedule as code, and how it gets into the database: after every migrate.
+
+What is missing is made. What the code changed since it last wrote an entry (`ScheduleDefault`) is written, unless an
+operator has changed that very field: a pause, another interval, another queue stay as they are. An entry that the code
+no longer has goes, unless an operator has changed it.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
 from chatworker.queues import MAINTENANCE_QUEUE
+
+PLANNED_FROM_THEIR_END = frozenset({"chatworker.archive_inactive_chats", "chatworker.purge"})
+"""Tasks that take their time: `chatworker/planner.py`."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +25,17 @@ class Entry:
     def name(self) -> str:
         return self.task.removeprefix("chatworker.")
 
+    @property
+    def written(self) -> dict[str, Any]:
+        """What stands in the database; `every` for the interval."""
+        return {
+            "task": self.task,
+            "every": float(self.every),
+            "queue": MAINTENANCE_QUEUE,
+            "expire_seconds": max(5, int(self.every) * 2),  # a backlog of ticks is worth nothing
+            "description": self.description,
+        }
+
 
 def entries(*, heartbeat_every: float) -> list[Entry]:
     return [
@@ -25,28 +44,68 @@ def entries(*, heartbeat_every: float) -> list[Entry]:
         Entry("chatworker.acquire_waiting_chats", 1, "Wakes workers for chats that nobody works on."),
         Entry("chatworker.cancel_expired_actions", 1, "Stops waiting for clients that did not answer in time."),
         Entry("chatworker.reap_stale_leases", 10, "Deletes leases that nobody renews."),
+        Entry("chatworker.archive_inactive_chats", 600, "Archives chats that nobody touches any more."),
+        Entry("chatworker.purge", 600, "Deletes chats that have been archived for long."),
+        Entry("chatworker.finalize_stale_debug_runs", 60, "Closes debug runs that nobody goes on with."),
     ]
 
 
 def ensure_schedule(**_from_signal: Any) -> None:
-    """Create the entries that are not there; after every migrate."""
+    """Keep the entries in step with the code; harmless to repeat."""
     from django.conf import settings
-    from django_celery_beat.models import IntervalSchedule, PeriodicTask
+    from django.db import transaction
+    from django_celery_beat.models import PeriodicTask
 
-    for entry in entries(heartbeat_every=settings.CHATD_HEARTBEAT_INTERVAL):
-        if PeriodicTask.objects.filter(name=entry.name).exists():
-            continue
-        every, period = (
-            (int(entry.every), IntervalSchedule.SECONDS)
-            if float(entry.every).is_integer()
-            else (int(entry.every * 1_000_000), IntervalSchedule.MICROSECONDS)
-        )
-        interval, _ = IntervalSchedule.objects.get_or_create(every=every, period=period)
-        PeriodicTask.objects.create(
-            name=entry.name,
-            task=entry.task,
-            interval=interval,
-            queue=MAINTENANCE_QUEUE,
-            expire_seconds=max(5, int(entry.every) * 2),  # a backlog of ticks is worth nothing
-            description=entry.description,
-        )
+    from chat.models import ScheduleDefault
+
+    wanted = {entry.name: entry.written for entry in entries(heartbeat_every=settings.CHATD_HEARTBEAT_INTERVAL)}
+    with transaction.atomic():
+        before = dict(ScheduleDefault.objects.values_list("name", "written"))
+        found = {entry.name: entry for entry in PeriodicTask.objects.filter(name__in=wanted.keys() | before.keys())}
+        for name, written in wanted.items():
+            if name not in found:
+                _write(PeriodicTask(name=name), written)
+            else:
+                # Of an entry from before there were such notes, only what the code says now is known to be ours.
+                ours = before.get(name, written)
+                stands = _standing(found[name])
+                _write(found[name], {key: new for key, new in written.items() if stands[key] == ours.get(key) != new})
+            ScheduleDefault.objects.update_or_create(name=name, defaults={"written": written})
+        for name in before.keys() - wanted.keys():
+            if name in found and _standing(found[name]) == before[name] and found[name].enabled:
+                found[name].delete()
+            ScheduleDefault.objects.filter(name=name).delete()
+
+
+def _standing(entry: Any) -> dict[str, Any]:
+    """What stands in the database now, in the form of `Entry.written`."""
+    every = entry.interval.schedule.run_every.total_seconds() if entry.interval else None
+    return {
+        "task": entry.task,
+        "every": every,
+        "queue": entry.queue,
+        "expire_seconds": entry.expire_seconds,
+        "description": entry.description,
+    }
+
+
+def _write(entry: Any, fields: dict[str, Any]) -> None:
+    if not fields:
+        return
+    for key, value in fields.items():
+        if key == "every":
+            entry.interval = _interval(value)
+        else:
+            setattr(entry, key, value)
+    entry.save()
+
+
+def _interval(every: float) -> Any:
+    from django_celery_beat.models import IntervalSchedule
+
+    number, period = (
+        (int(every), IntervalSchedule.SECONDS)
+        if every.is_integer()
+        else (int(every * 1_000_000), IntervalSchedule.MICROSECONDS)
+    )
+    return IntervalSchedule.objects.get_or_create(every=number, period=period)[0]

@@ -139,6 +139,13 @@ else:
     _database["CONN_MAX_AGE"] = None
 DATABASES = {"default": _database}
 
+# --- Mail: digests of what was archived; nothing is sent where EMAIL_URL is not set ---------------------------------
+
+EMAIL_URL = env.url("EMAIL_URL", tuple(environ.Env.EMAIL_SCHEMES))
+vars().update(environ.Env.email_url_config(EMAIL_URL or "dummymail://"))
+EMAIL_TIMEOUT = 10  # seconds; the maintenance worker waits
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "chatd@localhost")
+
 # --- Celery: tasks are wake-ups, acknowledged early, without results --------------------------------------------
 
 CELERY_BROKER_URL = CHATD_REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
@@ -154,7 +161,7 @@ CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"health_check_interval": 10}
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "chatworker.planner:Planner"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CELERY_TIMEZONE = "UTC"
 
@@ -173,6 +180,9 @@ CHATD_DRAIN_TIMEOUT = env.seconds("CHATD_DRAIN_TIMEOUT", 15)
 CHATD_MAX_GENERATION_RETRIES = env.integer("CHATD_MAX_GENERATION_RETRIES", 25, least=1)
 CHATD_STREAM_SILENCE_TIMEOUT = env.seconds("CHATD_STREAM_SILENCE_TIMEOUT", 120, more_than=0)
 CHATD_QUEUE_LIMIT = env.integer("CHATD_QUEUE_LIMIT", 20, least=1)
+CHATD_AUTO_ARCHIVE_DAYS = env.integer("CHATD_AUTO_ARCHIVE_DAYS", 0)
+CHATD_RETENTION_DAYS = env.integer("CHATD_RETENTION_DAYS", 0)
+CHATD_ARCHIVE_DIGEST = env.flag("CHATD_ARCHIVE_DIGEST", default=bool(EMAIL_URL))
 CHATD_REQUIRES_ACTION_TIMEOUT = env.seconds("CHATD_REQUIRES_ACTION_TIMEOUT", 300, more_than=0)
 CHATD_DEFAULT_MODEL = env.text("CHATD_DEFAULT_MODEL")
 CHATD_DEMO_MODEL_URL = env.url("CHATD_DEMO_MODEL_URL", ("http", "https")) or "http://127.0.0.1:8901/v1"

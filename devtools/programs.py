@@ -38,7 +38,7 @@ def programs(*, port: int, workers: int, demo_model_port: int | None) -> list[Pr
         )
     ]
     found += [_worker(f"chat-worker-{n}", f"chats-{n}", "chats") for n in range(1, workers + 1)]
-    found.append(_worker("maintenance", "maintenance", "maintenance", "--concurrency", "2"))
+    found.append(_worker("maintenance", "maintenance", "maintenance", "--concurrency", "4"))
     found.append(Program("beat", ("celery", "-A", "config", "--quiet", "beat", "--pidfile=")))
     if demo_model_port is not None:
         found.append(

@@ -30,6 +30,9 @@ EXPECTED = {
     "acquire_waiting_chats": Expected(1, "a lost wake-up costs seconds, until workers look by themselves"),
     "cancel_expired_actions": Expected(1, "chats wait for ever for clients that do not answer", needed=True),
     "reap_stale_leases": Expected(10, "leases of dead workers stay in the table"),
+    "archive_inactive_chats": Expected(600, "chats that nobody touches stay where they are"),
+    "purge": Expected(600, "archived chats stay for ever"),
+    "finalize_stale_debug_runs": Expected(60, "debug runs stay open"),
 }
 """What `chatworker/schedule.py` makes; a test compares."""
 

@@ -4,6 +4,8 @@ from chat.models.catalogue import ChatModel, ModelProvider
 from chat.models.chat import Chat
 from chat.models.lease import RunnerLease
 from chat.models.message import ChatMessage, QueuedMessage, Role, Visibility
+from chat.models.retention import RetentionPolicy
+from chat.models.schedule import ScheduleDefault, TaskRun
 from chat.models.token import ApiToken
 from chat.models.worker import WorkerProcess
 
@@ -14,8 +16,11 @@ __all__ = [
     "ChatModel",
     "ModelProvider",
     "QueuedMessage",
+    "RetentionPolicy",
     "Role",
     "RunnerLease",
+    "ScheduleDefault",
+    "TaskRun",
     "Visibility",
     "WorkerProcess",
 ]

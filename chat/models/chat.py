@@ -97,6 +97,16 @@ class Chat(models.Model):
                 name="chat_with_work_to_do",
                 condition=Q(archived=False, status__in=["running", "interrupting"]),
             ),
+            models.Index(
+                fields=["updated_at", "id"],
+                name="chat_that_may_be_archived",
+                condition=Q(root__isnull=True, archived=False, pin_order__lte=0, status__in=["waiting", "error"]),
+            ),
+            models.Index(
+                fields=["updated_at", "id"],
+                name="chat_that_may_be_purged",
+                condition=Q(root__isnull=True, archived=True, status__in=["waiting", "error"]),
+            ),
         ]
         triggers = [triggers.chat_versions, triggers.chat_family, triggers.touch_updated_at]
 

@@ -1,8 +1,9 @@
 """`./dev bench [NAME] [--json]`: measure a Chatd of its own and print a table.
 
-  turn    how long a turn takes and how many a second, beside a Celery task and Redis pub/sub
-  state   the state machine's transitions, beside the least that they could cost
-  waiting what 500 chats cost whose model thinks
+  turn        how long a turn takes and how many a second, beside a Celery task and Redis pub/sub
+  state       the state machine's transitions, beside the least that they could cost
+  waiting     what 500 chats cost whose model thinks
+  retention   archive and purge on a million chats (--chats), and what live turns notice of it
 
 Nothing else should run on the machine meanwhile. With `--json` the last line is one JSON object.
 """
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from devtools.bench.process import MeasuringFailed
 from devtools.project import PYTHON, ROOT
 
 
@@ -30,24 +32,25 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("name", nargs="?", default="turn", choices=BENCHES, help="what to measure (default: turn)")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
+    parser.add_argument("--chats", type=int, default=1_000_000, help="retention: how many chats (1,000,000)")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started ends as with Ctrl-C
-    figures = BENCHES[options.name]()
+    try:
+        figures = BENCHES[options.name](options)
+    except MeasuringFailed as error:
+        sys.exit(f"dev: {error}")
     if options.json:
         print(json.dumps(figures))
     return 0
 
 
-def _state() -> dict[str, Any]:
+def _state(options: argparse.Namespace) -> dict[str, Any]:
     from devtools.bench import state
 
-    try:
-        return state.run()
-    except state.MeasuringFailed as error:
-        sys.exit(f"dev: {error}")
+    return state.run()
 
 
-def _waiting() -> dict[str, Any]:
+def _waiting(options: argparse.Namespace) -> dict[str, Any]:
     from devtools.bench import waiting
     from devtools.stack import running_stack
 
@@ -66,7 +69,13 @@ def _waiting() -> dict[str, Any]:
     return figures
 
 
-def _turn() -> dict[str, Any]:
+def _retention(options: argparse.Namespace) -> dict[str, Any]:
+    from devtools.bench import retention
+
+    return retention.run(options.chats)
+
+
+def _turn(options: argparse.Namespace) -> dict[str, Any]:
     from devtools.bench import turn
     from devtools.stack import running_stack
 
@@ -147,4 +156,9 @@ def _wait_for(port: int, timeout: float = 30.0) -> None:
             time.sleep(0.1)
 
 
-BENCHES: dict[str, Callable[[], dict[str, Any]]] = {"turn": _turn, "state": _state, "waiting": _waiting}
+BENCHES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "turn": _turn,
+    "state": _state,
+    "waiting": _waiting,
+    "retention": _retention,
+}

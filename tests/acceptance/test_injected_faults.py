@@ -36,6 +36,7 @@ CHAOS = {"CHATD_CHAOS": "1", "CHATD_LEASE_TTL": f"{LEASE_TTL:g}", "CHATD_HEARTBE
 
 SELDOM = {"hand_over.before", "hand_over.after", "door.fence_refused"}
 """Points of a worker that is told to stop, or that came too late."""
+SELDOM |= {point for point in POINTS if point.startswith(("archive.", "purge."))}  # tests/integration/test_retention.py
 ONLY_WEB = {point for point in POINTS if point.startswith(("creation.", "post.", "wake_up."))}
 BOTH = {point for point in POINTS if point.startswith(("door.", "hint."))} - SELDOM
 EVERYWHERE = {("web", point) for point in ONLY_WEB | BOTH}

@@ -25,7 +25,9 @@ PLAIN = "Hello [say Good day.]"
 SLOW = "Hello [long 60] [interval 0.05]"
 CALLING = "Hello [call weather {}] [then] [say Good day.]"
 FAILING = "Hello {} [fail 529 times 1] [say Good day.]"
-NOT_IN_A_TURN = ("post.", "creation.", "hand_over.", "door.fence_refused", "sweep.", "wake_up.")
+NOT_IN_A_TURN = (
+    "post.", "creation.", "hand_over.", "door.fence_refused", "sweep.", "wake_up.", "archive.", "purge.",
+)  # fmt: skip
 IN_A_TURN = sorted(point for point in POINTS if not point.startswith(NOT_IN_A_TURN))
 
 

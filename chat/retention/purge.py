@@ -1,0 +1,74 @@
+"""Archived chats are deleted for good once their retention is over, with messages, queue and leases, family by family.
+
+The retention is counted from the last change of the row, which a trigger keeps; the archiving itself is one. A row that
+the state machine does not know is never deleted: it waits for `manage.py reconcile_chats`.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from math import inf
+
+import structlog
+
+from chat import metrics
+from chat.bulk import delete_families
+from chat.retention import PER_RUN
+from chat.retention.batches import Pace
+from chat.retention.policy import current_policy, cutoff_of
+from chat.rows import batch
+from chat.rows.batch import Member
+from chat.rows.clock import database_now
+from chat.task_runs import exclusive_run
+
+logger = structlog.get_logger(__name__)
+
+TASK = "purge"
+Progress = Callable[[int], None]
+"""Told how many more chats are done."""
+
+
+def purge(
+    *,
+    days: int | None = None,
+    limit: int | None = PER_RUN,
+    pace: Pace | None = None,
+    progress: Progress | None = None,
+    now: datetime | None = None,
+) -> dict[str, int]:
+    """One run: delete families until `limit` chats are gone (None: all that are due); none is divided.
+
+    `days`: instead of the policy's. `now`: instead of the database's clock. What it did: chats, families, messages,
+    families skipped. Raises `chat.task_runs.UnderWay` while another run is.
+    """
+    cutoff = cutoff_of(current_policy().retention_days if days is None else days, now or database_now())
+    did = {"chats": 0, "families": 0, "messages": 0, "skipped": 0}
+    with exclusive_run(TASK) as run:
+        run.did = did
+        if cutoff is None:
+            return did
+        _purge(cutoff, limit, pace or Pace(), did, progress)
+    if did["chats"]:
+        logger.info("retention.purged", cutoff=cutoff.isoformat(), **did)
+    return did
+
+
+def _purge(cutoff: datetime, limit: int | None, pace: Pace, did: dict[str, int], progress: Progress | None) -> None:
+    def is_due(member: Member) -> bool:
+        return member.updated_at < cutoff
+
+    def room() -> int | None:
+        return None if limit is None else limit - did["chats"] - did["skipped"]
+
+    for nominees in pace.batches(lambda after, most: batch.outdated(cutoff, after=after, limit=most), room):
+        enough = inf if (left := room()) is None else left
+        families, messages = delete_families([nominee.root_id for nominee in nominees], due=is_due, enough=enough)
+        chats = sum(map(len, families))
+        did["chats"] += chats
+        did["families"] += len(families)
+        did["messages"] += messages
+        if chats < enough:
+            did["skipped"] += len(nominees) - len(families)
+        metrics.PURGED.labels("chats").inc(chats)
+        metrics.PURGED.labels("messages").inc(messages)
+        if progress:
+            progress(chats)

@@ -1,0 +1,63 @@
+"""The figures of `./dev bench retention`, and their table. Pure."""
+
+from collections.abc import Iterator, Sequence
+from statistics import median, quantiles
+from typing import Any
+
+AIMS = {"candidates_ms": 20.0, "archive_per_s": 2000, "purge_per_s": 1000, "turn_ratio": 1.5}
+Figures = dict[str, Any]
+
+
+def turns(quiet: Sequence[Sequence[float]], purging: Sequence[Sequence[float]]) -> Figures:
+    """From the seconds of turns, by round; each ratio is the median over rounds of neighbours."""
+    return {
+        "quiet": _spread([taken for one in quiet for taken in one]),
+        "purging": _spread([taken for one in purging for taken in one]),
+        "ratio_p50": _ratio(quiet, purging, 50),
+        "ratio_p95": _ratio(quiet, purging, 95),
+    }
+
+
+def _spread(seconds: Sequence[float]) -> Figures:
+    return {f"p{share}_ms": round(_percentile(seconds, share) * 1000, 2) for share in (50, 95)} | {
+        "turns": len(seconds)
+    }
+
+
+def _ratio(quiet: Sequence[Sequence[float]], purging: Sequence[Sequence[float]], share: int) -> float:
+    pairs = zip(quiet, purging, strict=True)
+    return round(median(_percentile(busy, share) / _percentile(calm, share) for calm, busy in pairs), 2)
+
+
+def _percentile(seconds: Sequence[float], share: int) -> float:
+    return quantiles(seconds, n=100, method="inclusive")[share - 1]
+
+
+def table(found: Figures) -> str:
+    return "\n".join(_lines(found))
+
+
+def _lines(found: Figures) -> Iterator[str]:
+    for name, one in found["candidates"].items():
+        for plan in one["plans"]:
+            yield f"\n{name}"
+            yield from (f"  {line}" for line in plan)
+    turn = found["turns"]
+    rows = [
+        ("seeding, s", found["seed_s"], ""),
+        *((f"{name}, ms ({one['found']} found)", one["ms"], "< 20") for name, one in found["candidates"].items()),
+        ("archive, chats/s", found["archive_per_s"], ">= 2000"),
+        ("purge alone, chats/s", found["purge_per_s"], ">= 1000"),
+        ("  its messages/s", found["purge_messages_per_s"], ""),
+        ("purge beside live turns, chats/s", found["purge_beside_turns_per_s"], ""),
+        ("live turn alone, p50 ms", turn["quiet"]["p50_ms"], ""),
+        ("live turn alone, p95 ms", turn["quiet"]["p95_ms"], ""),
+        ("live turn beside the purge, p50 ms", turn["purging"]["p50_ms"], ""),
+        ("live turn beside the purge, p95 ms", turn["purging"]["p95_ms"], ""),
+        ("ratio of p50, by round", turn["ratio_p50"], "<= 1.5"),
+        ("ratio of p95, by round", turn["ratio_p95"], ""),
+    ]
+    yield f"\n{found['chats']:,} chats, {found['messages']:,} messages; load before: {found['load_before']}"
+    yield f"{'':44}{'':>10}   aim"
+    for name, value, aim in rows:
+        yield f"{name:44}{value:>10}   {aim}"
