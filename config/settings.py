@@ -11,6 +11,7 @@ from pathlib import Path
 import environ
 
 from config import embedded
+from config.admin_site import UNFOLD as UNFOLD
 from config.environment import Environment, refuse
 from config.logs import logging_config
 
@@ -47,6 +48,7 @@ INSTALLED_APPS = [
     "chatworker",
     "pgtrigger",
     "django_celery_beat",
+    "unfold",  # before the admin, whose templates it replaces; after `chat`, which replaces one of its own
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
