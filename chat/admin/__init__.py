@@ -12,6 +12,10 @@ The catalogue, the tokens, the users and the schedule, which no transition touch
 menu shows is in `config/admin_site.py`.
 """
 
+from django.contrib import admin
+
 from chat.admin import catalogue, chats, history, people, schedule, tokens, workers
+
+admin.site.index_title = "How it all goes"
 
 __all__ = ["catalogue", "chats", "history", "people", "schedule", "tokens", "workers"]

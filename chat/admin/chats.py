@@ -87,7 +87,7 @@ class ChatAdmin(Window):
 
     @admin.display(description="id")
     def short_id(self, chat: Chat) -> str:
-        return str(chat.pk)[:13]
+        return str(chat.pk)[:8]
 
     @admin.display(description="title")
     def title_text(self, chat: Chat) -> str:
@@ -135,9 +135,9 @@ class ChatAdmin(Window):
     def labels_text(self, chat: Chat) -> str:
         return ", ".join(map(str, chat.labels)) or "-"
 
-    @admin.display(description="pinned", boolean=True)
-    def pinned(self, chat: Chat) -> bool:
-        return chat.pin_order > 0
+    @admin.display(description="pinned")
+    def pinned(self, chat: Chat) -> str:
+        return "yes" if chat.pin_order > 0 else "no"
 
     @admin.display(description="client tools")
     def tools_text(self, chat: Chat) -> SafeString | str:
@@ -198,12 +198,13 @@ class ChatAdmin(Window):
             situation = read_situation(Chat._meta.pk.to_python(object_id))
         except (ChatNotFound, ValidationError):
             return {}  # the page says so itself
+        owned = situation.owner is not None and situation.owner.lease_is_fresh
         buttons = [
             {
                 "label": button.label,
                 "icon": button.icon,
                 "url": reverse("admin:chat_chat_press", args=[situation.chat_id, button.name]),
-                "fits": situation.state in button.states,
+                "fits": situation.state in button.states and not (owned and button.name == "wake"),
             }
             for button in BUTTONS.values()
         ]

@@ -11,6 +11,7 @@ from django.db.models import QuerySet, TextField
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Left
 from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from chat.admin.finding import NEWEST_MESSAGES, ids_beginning_with
@@ -21,6 +22,12 @@ EXCERPT = 120
 """Characters of a message in a list."""
 ROLES = {"user": "primary", "assistant": "success", "tool": "info", "system": "warning"}
 OF_CHAT = "chat__id__exact"
+
+
+def _text(parts: list[Any]) -> str:
+    """What people read of a message; of a row that an older release or raw SQL has written, what can be read."""
+    texts = (part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text")
+    return "\n\n".join(map(str, texts))
 
 
 class _OfAChat(Window):
@@ -53,6 +60,10 @@ class _OfAChat(Window):
     def parts_text(self, row: Any) -> SafeString | str:
         return pretty(row.parts)
 
+    @admin.display(description="says")
+    def says(self, row: Any) -> SafeString:
+        return format_html('<div style="white-space: pre-wrap">{}</div>', _text(row.parts) or "-")
+
     @admin.display(description="chat")
     def chat_link(self, row: Any) -> SafeString:
         return link("chat_chat", row.chat_id, row.chat.title or "untitled")
@@ -64,12 +75,12 @@ class _OfAChat(Window):
 
 @admin.register(ChatMessage)
 class ChatMessageAdmin(_OfAChat):
-    list_display = ("id", "chat_link", "said_by", "excerpt", "interrupted", "deleted", "revision", "created_at")
+    list_display = ("id", "chat_link", "said_by", "excerpt", "marks", "revision", "created_at")
     list_filter = ("role", "interrupted", "deleted", "visibility")
     ordering = ("-id",)
     fields = (
-        "id", "chat_link", "siblings", "said_by", "parts_text", "visibility", "compressed", "deleted", "interrupted",
-        "revision", "content_version", "model", "usage_text", "created_by", "created_at",
+        "id", "chat_link", "siblings", "said_by", "marks", "says", "parts_text", "visibility", "revision",
+        "content_version", "model", "usage_text", "created_by", "created_at",
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -89,6 +100,13 @@ class ChatMessageAdmin(_OfAChat):
     def said_by(self, message: ChatMessage) -> SafeString:
         return badge(message.role, ROLES.get(message.role, ""))
 
+    @admin.display(description="marks")
+    def marks(self, message: ChatMessage) -> SafeString | str:
+        """What is out of the ordinary."""
+        marks = {"interrupted": "warning", "deleted": "danger", "compressed": "info"}
+        shown = [(badge(name, color),) for name, color in marks.items() if getattr(message, name)]
+        return format_html_join(" ", "{}", shown) or "-"
+
     @admin.display(description="usage")
     def usage_text(self, message: ChatMessage) -> SafeString | str:
         return pretty(message.usage)
@@ -99,5 +117,6 @@ class QueuedMessageAdmin(_OfAChat):
     list_display = ("id", "chat_link", "position", "steering", "excerpt", "created_at")
     ordering = ("-id",)
     fields = (
-        "id", "chat_link", "siblings", "position", "steering", "parts_text", "model", "created_by", "created_at",
+        "id", "chat_link", "siblings", "position", "steering", "says", "parts_text", "model", "created_by",
+        "created_at",
     )  # fmt: skip

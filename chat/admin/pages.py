@@ -7,9 +7,17 @@ few thousand rows searches or filters.
 from typing import Any
 
 from django.core.paginator import Paginator
+from django.http import HttpRequest
 from django.utils.functional import cached_property
+from unfold.views import ChangeList
 
 MOST_ROWS = 2_000
+
+
+class PagedList(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.full_result_count = self.result_count  # else the page's head offers to show all
 
 
 class FewPages(Paginator):

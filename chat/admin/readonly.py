@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
-from chat.admin.pages import FewPages
+from chat.admin.pages import FewPages, PagedList
 
 
 class Listing(ModelAdmin):
@@ -23,6 +23,9 @@ class Listing(ModelAdmin):
     list_per_page = 50
     list_max_show_all = 0
     list_disable_select_all = True
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[PagedList]:
+        return PagedList
 
 
 class Window(Listing):

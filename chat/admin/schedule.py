@@ -52,6 +52,20 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, Listing):
     change_form_template = None
     change_form_outer_before_template = "admin/chat/task_buttons.html"
     readonly_fields = ("last_run_at", "total_run_count", "crontab_translation")
+    sortable_by = ()
+    fieldsets = (
+        (None, {"fields": ("name", "enabled", "description", "last_run_at", "total_run_count")}),
+        ("How often: exactly one of these", {"fields": ("interval", "crontab", "crontab_translation")}),
+        ("Other schedules", {"fields": ("solar", "clocked", "start_time", "one_off"), "classes": ("collapse",)}),
+        ("What is run", {"fields": ("regtask", "task", "args", "kwargs"), "classes": ("collapse",)}),
+        (
+            "How it is sent",
+            {
+                "fields": ("queue", "expire_seconds", "expires", "exchange", "routing_key", "priority", "headers"),
+                "classes": ("collapse",),
+            },
+        ),
+    )
 
     # --- what is shown -------------------------------------------------------------------------------------------
 
@@ -99,14 +113,9 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, Listing):
     ) -> Any:
         buttons = []
         if object_id is not None and object_id.isdecimal() and self.has_change_permission(request):
-            buttons = [
-                {
-                    "label": label,
-                    "icon": icon,
-                    "url": reverse("admin:django_celery_beat_periodictask_press", args=[object_id, name]),
-                }
-                for name, label, icon in _BUTTONS
-            ]
+            task = PeriodicTask.objects.filter(pk=object_id).first()
+            names = ("run_now", "pause" if task and task.enabled else "resume")
+            buttons = [{**_BUTTONS[name], "url": reverse(_PRESS, args=[object_id, name])} for name in names]
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), "buttons": buttons})
 
     @admin.action(description="Run now", permissions=["change"])
@@ -162,7 +171,12 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, Listing):
             self.log_change(request, task, what)
 
 
-_BUTTONS = (("run_now", "Run now", "play_arrow"), ("pause", "Pause", "pause"), ("resume", "Resume", "resume"))
+_BUTTONS = {
+    "run_now": {"label": "Run now", "icon": "play_arrow"},
+    "pause": {"label": "Pause", "icon": "pause"},
+    "resume": {"label": "Resume", "icon": "resume"},
+}
+_PRESS = "admin:django_celery_beat_periodictask_press"
 
 
 class TasksOfSchedule(beat.PeriodicTaskInline, TabularInline):

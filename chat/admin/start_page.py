@@ -128,6 +128,7 @@ def _first_parts(minutes: Sequence[Minute]) -> dict[str, Any]:
         "line",
         _ages(minutes),
         [("median", seconds(0.5), BLUE), ("95 %", seconds(0.95), GREY)],
+        whole=False,
     )
 
 
@@ -143,8 +144,9 @@ def _plot(
     series: Sequence[tuple[str, Sequence[Any], str]],
     *,
     logarithmic: bool = False,
+    whole: bool = True,
 ) -> dict[str, Any]:
-    """`series`: (name, one value per label or None, color)."""
+    """`series`: (name, one value per label or None, color); `whole`: the values are numbers of something."""
     datasets = [
         {"label": name, "data": values, "borderColor": color, "backgroundColor": color, "spanGaps": True}
         for name, values, color in series
@@ -154,12 +156,12 @@ def _plot(
         "note": note,
         "kind": kind,
         "data": json.dumps({"labels": labels, "datasets": datasets}),
-        "options": json.dumps(_options(legend=len(series) > 1, logarithmic=logarithmic)),
+        "options": json.dumps(_options(legend=len(series) > 1, logarithmic=logarithmic, whole=whole)),
     }
 
 
-def _options(*, legend: bool, logarithmic: bool) -> dict[str, Any]:
-    ticks = {"color": GREY, "maxTicksLimit": 13, "maxRotation": 0}
+def _options(*, legend: bool, logarithmic: bool, whole: bool) -> dict[str, Any]:
+    ticks = {"color": GREY, "maxTicksLimit": 7, "maxRotation": 0}
     return {
         "animation": False,
         "responsive": True,
@@ -175,8 +177,8 @@ def _options(*, legend: bool, logarithmic: bool) -> dict[str, Any]:
             "y": {
                 "type": "logarithmic" if logarithmic else "linear",
                 "min": 0.5 if logarithmic else 0,
-                "suggestedMax": 10 if logarithmic else 1,
-                "ticks": {"color": GREY, "maxTicksLimit": 6, "precision": 2},
+                "suggestedMax": 10 if logarithmic else 1 if whole else 0.1,
+                "ticks": {"color": GREY, "maxTicksLimit": 6, **({"precision": 0} if whole else {})},
                 "grid": {"tickWidth": 0},
                 "border": {"width": 0, "dash": [5, 5]},
             },
