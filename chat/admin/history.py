@@ -50,7 +50,7 @@ class _OfAChat(Window):
         if text.isdecimal() and len(text) < 19:
             return queryset.filter(pk=int(text)), False
         ids = ids_beginning_with(text)
-        return (queryset.filter(chat__range=ids) if ids else queryset.none()), False
+        return (queryset.filter(chat__id__range=ids) if ids else queryset.none()), False
 
     @admin.display(description="begins with")
     def excerpt(self, row: Any) -> str:

@@ -6,6 +6,7 @@ few thousand rows searches or filters.
 
 from typing import Any
 
+from django.contrib.admin.views.main import ORDER_VAR
 from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.utils.functional import cached_property
@@ -15,6 +16,11 @@ MOST_ROWS = 2_000
 
 
 class PagedList(ChangeList):
+    def get_ordering(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.sortable_by == ():
+            self.params.pop(ORDER_VAR, None)  # no header asks for it, but an address can
+        return super().get_ordering(request, queryset)
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.full_result_count = self.result_count  # else the page's head offers to show all

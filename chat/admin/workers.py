@@ -99,7 +99,7 @@ class RunnerLeaseAdmin(Window):
         ids = ids_beginning_with(search_term)
         if ids is None:
             return queryset.none(), False
-        return queryset.filter(Q(chat__range=ids) | Q(worker_id__range=ids) | Q(runner_id__range=ids)), False
+        return queryset.filter(Q(chat__id__range=ids) | Q(worker_id__range=ids) | Q(runner_id__range=ids)), False
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         return lookup == "worker_id__exact" or super().lookup_allowed(lookup, value, request)

@@ -45,18 +45,6 @@ def rows(chat: Chat, user: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def superuser(client: Client, django_user_model: Any, db: None) -> Client:
-    client.force_login(django_user_model.objects.create_superuser("root"))
-    return client
-
-
-@pytest.fixture
-def staff(client: Client, django_user_model: Any, db: None) -> Client:
-    client.force_login(django_user_model.objects.create_user("clerk", is_staff=True))
-    return client
-
-
 def list_of(name: str) -> str:
     return reverse(f"admin:chat_{name}_changelist")
 
