@@ -12,6 +12,8 @@ from django.db.models.functions import Now
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -38,7 +40,7 @@ HEARTBEAT_AGE: Any = ExpressionWrapper(Now() - F("heartbeat_at"), output_field=D
 
 @admin.register(Chat)
 class ChatAdmin(Window):
-    list_display = ("short_id", "title_text", "owner_name", "state", "model", "runs_on", "lease_age", "updated_at")
+    list_display = ("short_id", "title_text", "owner_name", "state", "model", "runs_on", "lease_age", "active_at")
     list_display_links = ("short_id", "title_text")
     list_filter = (StateFilter,)
     list_select_related = ("owner",)
@@ -130,6 +132,10 @@ class ChatAdmin(Window):
     @admin.display(description="retry state")
     def retry(self, chat: Chat) -> SafeString | str:
         return pretty(chat.retry_state)
+
+    @admin.display(description="last activity")
+    def active_at(self, chat: Chat) -> SafeString:
+        return format_html('<span style="white-space: nowrap">{}</span>', localize(timezone.localtime(chat.updated_at)))
 
     @admin.display(description="labels")
     def labels_text(self, chat: Chat) -> str:

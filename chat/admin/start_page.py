@@ -54,7 +54,7 @@ def _cards(census: Census, waiting: Waiting, workers: Sequence[Worker]) -> list[
             "is=unowned",
         ),
         _card("Waiting for a client", census.of("requires_action"), "for results of its tools", "is=requires_action"),
-        _card("Stopped on an error", census.of("error"), "until somebody says something", "is=error"),
+        _card("Stopped on an error", census.of("error"), "until somebody goes on", "is=error"),
     ]
 
 
@@ -156,12 +156,13 @@ def _plot(
         "note": note,
         "kind": kind,
         "data": json.dumps({"labels": labels, "datasets": datasets}),
-        "options": json.dumps(_options(legend=len(series) > 1, logarithmic=logarithmic, whole=whole)),
+        "options": json.dumps(_options(kind, legend=len(series) > 1, logarithmic=logarithmic, whole=whole)),
     }
 
 
-def _options(*, legend: bool, logarithmic: bool, whole: bool) -> dict[str, Any]:
-    ticks = {"color": GREY, "maxTicksLimit": 7, "maxRotation": 0}
+def _options(kind: str, *, legend: bool, logarithmic: bool, whole: bool) -> dict[str, Any]:
+    ticks = {"color": GREY, "maxTicksLimit": 7, "maxRotation": 0, "autoSkip": kind == "line"}
+    numbers = {"precision": 0, "format": {"notation": "compact"}} if whole else {}
     return {
         "animation": False,
         "responsive": True,
@@ -178,7 +179,7 @@ def _options(*, legend: bool, logarithmic: bool, whole: bool) -> dict[str, Any]:
                 "type": "logarithmic" if logarithmic else "linear",
                 "min": 0.5 if logarithmic else 0,
                 "suggestedMax": 10 if logarithmic else 1 if whole else 0.1,
-                "ticks": {"color": GREY, "maxTicksLimit": 6, **({"precision": 0} if whole else {})},
+                "ticks": {"color": GREY, "maxTicksLimit": 6, **numbers},
                 "grid": {"tickWidth": 0},
                 "border": {"width": 0, "dash": [5, 5]},
             },

@@ -34,8 +34,9 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Not for longer than its tests: while it lives, this thread has a loop, and no other test could run one."""
     path = chromium()
     if path is None:
         pytest.skip(f"no Chromium: none of {', '.join(NAMES)} is in PATH (Debian: apt-get install chromium)")
