@@ -86,7 +86,9 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, Listing):
 
     @admin.display(description="last ran", ordering="last_run_at")
     def last_ran(self, task: PeriodicTask) -> str:
-        return f"{age(timezone.now() - task.last_run_at)} ago" if task.last_run_at else "never"
+        if task.last_run_at:
+            return f"{age(timezone.now() - task.last_run_at)} ago"
+        return "never" if task.enabled else "not since it was paused"  # beat forgets the time of a paused task
 
     @admin.display(description="in words")
     def crontab_translation(self, task: PeriodicTask) -> str:

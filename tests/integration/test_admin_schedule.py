@@ -47,6 +47,13 @@ def test_a_paused_task_still_says_when_it_ran_last_and_beat_is_told(superuser: C
     assert task.enabled
 
 
+def test_of_a_paused_task_whose_last_run_beat_forgot_the_list_does_not_say_never(
+    superuser: Client, task: PeriodicTask
+) -> None:
+    PeriodicTask.objects.filter(pk=task.pk).update(enabled=False, last_run_at=None)
+    assert "not since it was paused" in superuser.get(LIST).content.decode()
+
+
 def test_a_task_is_slowed_down_by_another_interval(superuser: Client, task: PeriodicTask) -> None:
     PeriodicTask.objects.filter(pk=task.pk).update(enabled=False)
     slower = IntervalSchedule.objects.create(every=10, period="minutes")
