@@ -10,6 +10,7 @@ In the order data meets it:
     stopping.py     a stop that waits for no worker
     capacity.py     how many may run, whose turn is next   presence.py  which workers are alive
     hints.py        notices after commit; the only file that knows the broker
+    publisher.py    publishing without waiting    outage.py       how a Redis that is away shows itself
     channels.py     names in Redis, the shape of a hint (pure)
     content.py      message parts, typed (pure)   prompt.py       which rows the model sees (pure)
     snapshot.py     one consistent reading        timeline.py     two snapshots → events (pure)

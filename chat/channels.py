@@ -5,7 +5,7 @@ A connection that listens to both gets them in the order in which they happened.
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -59,7 +59,10 @@ class Hint:
         )
 
     def encode(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return json.dumps({name: getattr(self, name) for name in _HINT}, separators=(",", ":"))
+
+
+_HINT = [field.name for field in fields(Hint)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
-from redis.exceptions import RedisError
 
 from chat.crash import crash_point
 from chat.episodes import (
@@ -23,6 +22,7 @@ from chat.episodes import (
     EpisodeNotFound,
     EpisodeStore,
 )
+from chat.outage import REDIS_AWAY
 
 logger = structlog.get_logger(__name__)
 
@@ -124,7 +124,7 @@ class EpisodeWriter:
         try:
             while not self._closed and self._sent < until:
                 await self._send(until)
-        except (RedisError, OSError) as error:
+        except REDIS_AWAY as error:
             logger.debug("episode.not_sent", episode=self.episode.key, error=repr(error))
             self._streamed = until
             self._news.set()

@@ -5,6 +5,7 @@ late, and nothing depends on them but speed: streams poll, and a sweep finds wha
 not turn a committed change into an error, so a failure is logged once per outage and skipped for a moment.
 """
 
+import os
 import time
 from collections.abc import Callable
 from functools import cache
@@ -23,6 +24,7 @@ from chat import metrics
 from chat.channels import Hint, hint_channel
 from chat.crash import crash_point
 from chat.execution import State
+from chat.publisher import Publisher
 
 logger = structlog.get_logger(__name__)
 
@@ -45,6 +47,11 @@ def redis_client() -> redis.Redis:
 
 
 @cache
+def _publisher() -> Publisher:
+    return Publisher(redis_client().connection_pool)
+
+
+@cache
 def _producers() -> Any:
     """Producers for wake-ups alone: short time-outs here, while a worker's blocking reads need long ones."""
     options = {
@@ -57,12 +64,18 @@ def _producers() -> Any:
 
 def disconnect() -> None:
     """Close what this process keeps open to Redis; the next publication connects again."""
+    if _publisher.cache_info().currsize:
+        _publisher().close()
+        _publisher.cache_clear()
     if redis_client.cache_info().currsize:
         redis_client().close()
         redis_client.cache_clear()
     if _producers.cache_info().currsize:
         _producers().force_close_all()
         _producers.cache_clear()
+
+
+os.register_at_fork(after_in_child=disconnect)
 
 
 _skip_until = 0.0
@@ -72,7 +85,7 @@ def publish_update(chat: Any, state: State) -> None:
     """Tell streams and runners that `chat` (its row after the commit) changed."""
     if crash_point("hint.before"):
         return
-    _best_effort("hint", lambda: redis_client().publish(hint_channel(chat.id), Hint.of(chat).encode()))
+    _best_effort("hint", lambda: _publisher().publish(hint_channel(chat.id), Hint.of(chat).encode()))
     crash_point("hint.after")
 
 

@@ -11,12 +11,12 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from redis.exceptions import RedisError
 
 from chat import content, hints, rows, transitions
 from chat.draft import NewMessage
 from chat.episodes import EpisodeId, close_and_read
 from chat.execution import State
+from chat.outage import REDIS_AWAY
 from chat.snapshot import ChatSnapshot, read_snapshot
 from chat.update import ChatUpdate, chat_update
 
@@ -62,7 +62,7 @@ def _last_words(snapshot: ChatSnapshot) -> list[dict[str, Any]] | None:
     episode = EpisodeId(chat.pk, chat.history_version, chat.generation_attempt)
     try:
         return close_and_read(hints.redis_client(), episode)
-    except (RedisError, OSError) as error:
+    except REDIS_AWAY as error:
         logger.warning("stop.without_redis", chat_id=str(chat.pk), error=repr(error))
         return None
 

@@ -27,7 +27,7 @@ from chat.crash import crash_point
 from chat.draft import HistoryDraft, QueueDraft
 from chat.errors import ChatNotFound, FamilyArchived, InvalidState, StaleFence, TransitionNotAllowed
 from chat.execution import RUNNABLE, State, Transition, arrivals, classify
-from chat.models import Chat
+from chat.models import Chat, ChatMessage
 from chat.snapshot import ChatSnapshot, read_snapshot
 
 logger = structlog.get_logger(__name__)
@@ -122,11 +122,13 @@ class ChatUpdate:
         Raises `BrokenInvariant` for a draft that no sequence of whole transitions has made.
         """
         self._require_whole()
-        lease_is_fresh = self._write_chat()
-        if self.history.deleted_from is not None:
-            rows.delete_messages_from(self.chat.pk, self.history.deleted_from)
-        if self.history.added:
-            rows.insert_messages(self.history.added)
+        added, hidden_from = self.history.added, self.history.deleted_from
+        with_it = added[0] if len(added) == 1 and hidden_from is None and not self._is_new else None
+        lease_is_fresh = self._write_chat(with_it)
+        if hidden_from is not None:
+            rows.delete_messages_from(self.chat.pk, hidden_from)
+        if added and with_it is None:
+            rows.insert_messages(added)
         self._write_queue()
         _announce_on_commit(self, wake=self.state in RUNNABLE and not lease_is_fresh)
         moved = [member for member in self._family or () if member.did]
@@ -142,13 +144,13 @@ class ChatUpdate:
         if self.state is not self._arrived:
             raise BrokenInvariant(f"the state went from {self._arrived} to {self.state} without a transition")
 
-    def _write_chat(self) -> bool:
-        """True if the chat's owner has a fresh lease then."""
+    def _write_chat(self, message: ChatMessage | None) -> bool:
+        """With a message in the same statement; true if the chat's owner has a fresh lease then."""
         if self._is_new:
             rows.insert_chat(self.chat)
             return False
         changed = [name for name, value in self._before.items() if getattr(self.chat, name) != value]
-        return rows.save_chat(self.chat, changed, self._lease)
+        return rows.save_chat(self.chat, changed, self._lease, message)
 
     def _write_queue(self) -> None:
         queue = self.queue
@@ -192,14 +194,15 @@ def chat_update(chat_id: UUID, *, fence: Fence | None = None) -> Iterator[ChatUp
     Raises `ChatNotFound`, and `StaleFence` if `fence` is given and the locked row says otherwise.
     """
     with transaction.atomic():
-        chat = rows.lock_chat(chat_id)
-        if chat is None:
+        found = rows.lock_chat(chat_id)
+        if found is None:
             raise ChatNotFound()
+        chat, stored = found
         crash_point("door.locked")
         if fence is not None and not fence.holds(chat):
             crash_point("door.fence_refused")
             raise StaleFence()
-        update = ChatUpdate(chat, rows.stored_of(chat_id))
+        update = ChatUpdate(chat, stored)
         yield update
         update.write()
         crash_point("door.commit.before")
@@ -210,12 +213,17 @@ def chat_update(chat_id: UUID, *, fence: Fence | None = None) -> Iterator[ChatUp
 def chat_creation(chat: Chat) -> Iterator[ChatUpdate]:
     """The door for a chat that does not exist yet: same draft, same guards, same single hint.
 
-    Raises `FamilyArchived` for a sub-agent of an archived family; until the end, the family cannot be archived. Not
-    to be opened inside the `chat_update` of another member: whoever archives the family locks the root first.
+    Raises `FamilyArchived` for a sub-agent of an archived family, `ChatNotFound` for one of a family that was deleted;
+    until the end, the family can be neither. Not to be opened inside the `chat_update` of another member: whoever
+    archives the family locks the root first.
     """
     with transaction.atomic():
-        if chat.root_id is not None and rows.lock_root_against_archiving(chat.root_id):
-            raise FamilyArchived()
+        if chat.root_id is not None:
+            is_archived = rows.lock_root_against_archiving(chat.root_id)
+            if is_archived is None:
+                raise ChatNotFound()
+            if is_archived:
+                raise FamilyArchived()
         update = ChatUpdate(chat, rows.Stored([], []), is_new=True)
         yield update
         update.write()

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import structlog
-from redis.exceptions import RedisError
 
 from chat.database import DatabaseThreads
 from chat.episodes import EpisodeId, EpisodeStore
+from chat.outage import REDIS_AWAY
 from chatworker.models.registry import ModelRegistry
 from chatworker.work.commit import commit
 
@@ -50,5 +50,5 @@ class Resources:
         """Close an episode whose step is committed; without Redis there is nothing to close."""
         try:
             await self.episodes.close(episode)
-        except (RedisError, OSError) as error:
+        except REDIS_AWAY as error:
             logger.debug("episode.not_closed", episode=episode.key, error=repr(error))

@@ -123,7 +123,8 @@ class Runner:
                 if work.done():
                     return None if work.cancelled() else work.result()
                 hint, hinted = hinted.result(), None
-                await self._commits_done.wait()
+                while not self._commits_done.is_set():  # again: the next one may have begun while this task woke up
+                    await self._commits_done.wait()
                 if hint.snapshot_version <= self._watermark:
                     continue
                 self._watermark = hint.snapshot_version

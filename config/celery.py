@@ -1,6 +1,7 @@
 """The Celery app: two queues (`chats`, `maintenance`), thread pools, and the chat worker as a bootstep."""
 
 import os
+from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -9,7 +10,12 @@ from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-app = Celery("chatd")
+
+class Chatd(Celery):
+    Beat = cached_property(lambda self: self.subclass_with_self("config.beat:Beat"))
+
+
+app = Chatd("chatd")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 # No acknowledgement at all: a task is a wake-up, lost ones are found again, and two round trips each are saved.
 app.conf.task_queues = [Queue("chats", no_ack=True), Queue("maintenance", no_ack=True)]

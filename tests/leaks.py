@@ -16,6 +16,9 @@ from pathlib import Path
 KEPT_THREADS = ("asyncio_", "ThreadPoolExecutor-0_")
 """Threads of executors that Django and asgiref keep for the life of the process."""
 
+KEPT_CHILDREN: set[int] = set()
+"""Pids that took the place of a child which was there before; whoever adds one removes it."""
+
 
 @dataclass(frozen=True)
 class Belongings:
@@ -57,10 +60,10 @@ def _children() -> dict[int, str]:
     found = {}
     for listing in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(OSError):
-            for pid in listing.read_text().split():
+            for pid in set(map(int, listing.read_text().split())) - KEPT_CHILDREN:
                 with contextlib.suppress(OSError):
                     command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
-                    found[int(pid)] = f"{pid} {command or 'ended, and nobody waited for it'}"
+                    found[pid] = f"{pid} {command or 'ended, and nobody waited for it'}"
     return found
 
 

@@ -1,4 +1,4 @@
-"""Real chat workers as processes of their own, on the database of the tests, started as `./dev up` starts them.
+"""Real chat workers, or a beat, as processes of their own, on the database of the tests, as `./dev up` starts them.
 
     with worker_process(tmp_path, database_url(), CHATD_LEASE_TTL="4") as worker:
         worker.send(signal.SIGSTOP)
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from django.conf import settings
 from django.db import connection
 
 from devtools.programs import ALONE, WORKER_SAYS
+from tests import leaks
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTS_WITHIN = 60.0
@@ -40,13 +41,25 @@ def postgres_socket() -> str:
     return f"{connection.settings_dict['HOST']}/.s.PGSQL.5432"
 
 
-class WorkerProcess:
-    """One Celery worker of the queue `chats`; with `restarts`, another one takes its place whenever it dies."""
+CHATS = ("worker", "-Q", "chats", "--pool", "threads", "--loglevel", "INFO", *ALONE)
+BEAT = ("beat", "--pidfile=")
+
+
+class CeleryProcess:
+    """One process of Celery; with `restarts`, another one takes its place whenever it dies."""
 
     def __init__(
-        self, directory: Path, database: str, *, name: str, restarts: bool, environment: dict[str, str]
+        self,
+        directory: Path,
+        database: str,
+        command: Sequence[str],
+        *,
+        name: str,
+        environment: dict[str, str],
+        restarts: bool = False,
     ) -> None:
         self.name = name
+        self._command = command
         self.deaths: list[int] = []
         """Exit codes of former lives."""
         self._log = directory / f"{name}.log"
@@ -73,6 +86,10 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    def wait(self, seconds: float) -> int:
+        """The exit code; raises `subprocess.TimeoutExpired`."""
+        return self._process.wait(seconds)
+
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
@@ -98,12 +115,12 @@ class WorkerProcess:
             raise
         finally:
             self._keeper.join()
+            leaks.KEPT_CHILDREN.discard(self._process.pid)
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        command = ["celery", "-A", "config", "--quiet", "worker", "-n", f"{self.name}@%h", "-Q", "chats"]
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", *command, "--pool", "threads", "--loglevel", "INFO", *ALONE],
+                [sys.executable, "-m", "celery", "-A", "config", "--quiet", *self._command],
                 cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 
@@ -112,17 +129,30 @@ class WorkerProcess:
             self.deaths.append(self._process.wait())
             if self._is_ending or not self._restarts:
                 return
+            leaks.KEPT_CHILDREN.discard(self._process.pid)
             self._process = self._start()
+            leaks.KEPT_CHILDREN.add(self._process.pid)  # its place outlives the test in which the former one died
 
 
 @contextmanager
 def worker_process(
     directory: Path, database: str, *, name: str = "chat-worker-1", restarts: bool = False, **environment: str
-) -> Iterator[WorkerProcess]:
+) -> Iterator[CeleryProcess]:
     """A worker that is ready; `environment`: variables of its own. Stopped in good order at the end."""
-    worker = WorkerProcess(directory, database, name=name, restarts=restarts, environment=environment)
+    command = (*CHATS, "-n", f"{name}@%h")
+    worker = CeleryProcess(directory, database, command, name=name, environment=environment, restarts=restarts)
     try:
         worker.wait_until_ready()
         yield worker
     finally:
         worker.close()
+
+
+@contextmanager
+def beat_process(directory: Path, database: str, **environment: str) -> Iterator[CeleryProcess]:
+    """A beat, from its very start: it never says that it is ready."""
+    beat = CeleryProcess(directory, database, BEAT, name="beat", environment=environment)
+    try:
+        yield beat
+    finally:
+        beat.close()

@@ -21,11 +21,13 @@ DELETABLE = frozenset({State.XW, State.XE0, State.XE1})
 def delete_chat(chat_id: UUID) -> None:
     """Delete an archived chat and the sub-agents below it. Raises `ChatNotFound`, `TransitionNotAllowed`."""
     with transaction.atomic():
-        root = rows.lock_chat(chat_id)
-        if root is None:
+        found = rows.lock_chat(chat_id)
+        if found is None:
             raise ChatNotFound()
-        family = [root, *rows.lock_descendants(chat_id)]
-        stored = rows.stored_of_all([member.pk for member in family])
+        root, stored_of_root = found
+        descendants = rows.lock_descendants(chat_id)
+        family = [root, *descendants]
+        stored = {root.pk: stored_of_root, **rows.stored_of_all([member.pk for member in descendants])}
         for member in family:
             state = classify(member.status, member.archived, len(stored[member.pk].queue))
             _require_deletable(member, state, goes_with=chat_id)

@@ -7,7 +7,6 @@ from inspect import Parameter, Signature
 from typing import Any
 
 import structlog
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.encoding import escape_uri_path
 from ninja import NinjaAPI, Router
@@ -15,6 +14,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from chat.api.access import Unauthenticated
 from chat.errors import ChatNotFound, ChatRefusal
+from chat.outage import DATABASE_AWAY
 
 logger = structlog.get_logger(__name__)
 
@@ -104,10 +104,6 @@ class Unavailable(ChatRefusal):
 
     code = "unavailable"
     status = 503
-
-
-DATABASE_AWAY = (OperationalError, InterfaceError)
-"""What an outage, a restart or a row that somebody else holds for too long looks like."""
 
 
 def install_problem_handlers(api: NinjaAPI) -> None:

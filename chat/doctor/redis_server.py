@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from chat.doctor.finding import Finding, NoAnswer, first_line, ok, problem, warning
 from chat.doctor.site import Site
+from chat.outage import REDIS_AWAY
 
 OLDEST = (6, 2)
 """The oldest version that the tests run with."""
@@ -16,7 +15,7 @@ NEARLY_FULL = 0.9
 def server(site: Site) -> Iterator[Finding]:
     try:
         info: dict[str, Any] = site.redis.info()
-    except (RedisError, OSError) as error:
+    except REDIS_AWAY as error:
         todo = "Start it, or correct REDIS_URL. Without it streams lag, and wake-ups wait for the workers' own sweeps."
         raise NoAnswer(f"It does not answer: {first_line(error)}", todo) from None
     yield from judged(info)

@@ -123,7 +123,7 @@ def _retry(state: Mapping[str, Any] | None, now: datetime) -> Retry | None:
 
 
 def _calls(chat: Chat) -> tuple[Call, ...]:
-    tail = rows.stored_of(chat.pk).tail
+    tail = rows.stored_of_all([chat.pk])[chat.pk].tail
     by_client = {tool["name"] for tool in chat.client_tools}
     return tuple(
         Call(call["tool_call_id"], call["tool_name"], call["tool_name"] in by_client)

@@ -1,17 +1,18 @@
 """The door's SQL: few statements, plain, because every step of every chat goes through them.
 
-    chat.py      the locked row and its lease      stored.py    what an update reads beside it
-    history.py   messages                          queue.py     what is still to be said
-    family.py    a root and its descendants        tables.py    columns, and rows as instances
+    stored.py    the locked row, and what an update reads beside it
+    chat.py      the row written, and its lease    history.py   messages
+    queue.py     what is still to be said          family.py    a root and its descendants
+    tables.py    columns, and rows as instances    sql.py       the cursor
 
 Each function runs on Django's default connection and demands an open transaction where it writes.
 """
 
-from chat.rows.chat import DatabaseTime, LeaseChange, insert_chat, lease_is_fresh, lock_chat, save_chat
+from chat.rows.chat import DatabaseTime, LeaseChange, insert_chat, lease_is_fresh, save_chat
 from chat.rows.family import lock_descendants, lock_root_against_archiving, save_archived
 from chat.rows.history import HistoryRow, delete_messages_from, history_of, insert_messages, message_of
 from chat.rows.queue import delete_queued, insert_queued, update_queued
-from chat.rows.stored import Stored, stored_of, stored_of_all, tail_before
+from chat.rows.stored import Stored, lock_chat, stored_of_all, tail_before
 from chat.rows.tables import CHAT, TransactionRequired, require_transaction
 
 __all__ = [
@@ -35,7 +36,6 @@ __all__ = [
     "require_transaction",
     "save_archived",
     "save_chat",
-    "stored_of",
     "stored_of_all",
     "tail_before",
     "update_queued",

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection
-
 from chat.models import ChatMessage
+from chat.rows import sql
 from chat.rows.tables import MESSAGE, insert, require_transaction
 
 
@@ -23,7 +22,7 @@ class HistoryRow(NamedTuple):
 
 def history_of(chat_id: UUID) -> list[HistoryRow]:
     """All messages that are not deleted, in order."""
-    with connection.cursor() as cursor:
+    with sql.cursor() as cursor:
         cursor.execute(
             f"""SELECT role, parts, model, visibility, compressed FROM {MESSAGE.name}
                 WHERE chat_id = %s AND NOT deleted ORDER BY id""",
@@ -34,7 +33,7 @@ def history_of(chat_id: UUID) -> list[HistoryRow]:
 
 def message_of(chat_id: UUID, message_id: int) -> ChatMessage | None:
     """A message of the chat's history."""
-    with connection.cursor() as cursor:
+    with sql.cursor() as cursor:
         cursor.execute(
             f"SELECT {MESSAGE.columns} FROM {MESSAGE.name} WHERE id = %s AND chat_id = %s AND NOT deleted",
             [message_id, chat_id],
@@ -43,17 +42,19 @@ def message_of(chat_id: UUID, message_id: int) -> ChatMessage | None:
     return MESSAGE.instance(row) if row else None
 
 
-_INSERTED = [name for name in MESSAGE.names if name not in ("id", "created_at", "revision")]
+MADE_BY_POSTGRES = ("id", "created_at", "revision")
+NEW_MESSAGE = [name for name in MESSAGE.names if name not in MADE_BY_POSTGRES]
+"""The columns that a new message brings, and those that it gets."""
 
 
 def insert_messages(messages: Sequence[ChatMessage]) -> None:
-    insert(MESSAGE, _INSERTED, messages, ("id", "created_at", "revision"))
+    insert(MESSAGE, NEW_MESSAGE, messages, MADE_BY_POSTGRES)
 
 
 def delete_messages_from(chat_id: UUID, message_id: int) -> None:
     """Hide the message and all later ones; nobody's rows are removed."""
     require_transaction()
-    with connection.cursor() as cursor:
+    with sql.cursor() as cursor:
         cursor.execute(
             f"UPDATE {MESSAGE.name} SET deleted = true WHERE chat_id = %s AND id >= %s AND NOT deleted",
             [chat_id, message_id],

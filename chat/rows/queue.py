@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from django.db import connection
-
 from chat.models import QueuedMessage
+from chat.rows import sql
 from chat.rows.tables import QUEUED, dump, insert, require_transaction
 
 _INSERTED = [name for name in QUEUED.names if name not in ("id", "created_at")]
@@ -17,7 +16,7 @@ def insert_queued(queued: Sequence[QueuedMessage]) -> None:
 def update_queued(queued: Sequence[QueuedMessage]) -> None:
     """Write parts and position of stored rows."""
     require_transaction()
-    with connection.cursor() as cursor:
+    with sql.cursor() as cursor:
         cursor.execute(
             f"""UPDATE {QUEUED.name} SET parts = new.parts::jsonb, position = new.position
                 FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) AS new (id, parts, position)
@@ -28,5 +27,5 @@ def update_queued(queued: Sequence[QueuedMessage]) -> None:
 
 def delete_queued(ids: Sequence[int]) -> None:
     require_transaction()
-    with connection.cursor() as cursor:
+    with sql.cursor() as cursor:
         cursor.execute(f"DELETE FROM {QUEUED.name} WHERE id = ANY(%s)", [list(ids)])

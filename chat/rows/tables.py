@@ -1,12 +1,13 @@
 """Tables as the door's SQL sees them: column lists, rows to instances, and what demands a transaction."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import connection, models
 
 from chat.models import Chat, ChatMessage, QueuedMessage, RunnerLease
+from chat.rows import sql
 
 
 class TransactionRequired(Exception):
@@ -40,6 +41,12 @@ class Table:
     def parameter(self, name: str, value: Any) -> Any:
         return dump(value) if name in self.json_names and value is not None else value
 
+    def inserted(self, row: models.Model, names: Sequence[str], values: Iterable[Any]) -> None:
+        """`row` is stored now, and the database filled in `values`."""
+        for name, value in zip(names, values, strict=True):
+            setattr(row, name, value)
+        row._state.adding, row._state.db = False, "default"
+
 
 CHAT, MESSAGE, QUEUED = Table(Chat), Table(ChatMessage), Table(QueuedMessage)
 LEASE = RunnerLease._meta.db_table
@@ -53,13 +60,11 @@ def insert(table: Table, names: Sequence[str], rows: Sequence[Any], returned: Se
     """Insert `rows` in one statement; each gets what the database filled in."""
     require_transaction()
     one = f"({', '.join(['%s'] * len(names))})"
-    with connection.cursor() as cursor:
+    with sql.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {', '.join([one] * len(rows))}"
             f" RETURNING {', '.join(returned)}",
             [table.parameter(name, getattr(row, name)) for row in rows for name in names],
         )
         for row, values in zip(rows, cursor.fetchall(), strict=True):
-            for name, value in zip(returned, values, strict=True):
-                setattr(row, name, value)
-            row._state.adding, row._state.db = False, "default"
+            table.inserted(row, returned, values)

@@ -17,8 +17,9 @@ from uuid import UUID
 
 from chat import sse
 from chat.api.access import authenticate, owned_chat
-from chat.api.problems import DATABASE_AWAY, Unavailable, problem_of
+from chat.api.problems import Unavailable, problem_of
 from chat.errors import ChatRefusal
+from chat.outage import DATABASE_AWAY
 from chat.stream.client import Client
 from chat.stream.hub import Hub
 from chat.timeline import NOTHING, decode_cursor

@@ -17,13 +17,13 @@ from uuid import UUID
 
 import structlog
 from django.db import DatabaseError
-from redis.exceptions import RedisError
 
 from chat import sse
 from chat.channels import Hint, LivePart, decode_hint, decode_part, hint_channel, part_channel
 from chat.database import DatabaseThreads
 from chat.episodes import EpisodeId, EpisodeStore
 from chat.errors import ChatNotFound
+from chat.outage import REDIS_AWAY
 from chat.snapshot import ChatSnapshot, read_snapshot
 from chat.stream.client import Client
 from chat.stream.listener import Listener
@@ -119,7 +119,7 @@ class Feed:
                     await self._step()
                 except ChatNotFound:
                     break
-                except (DatabaseError, RedisError, OSError) as error:
+                except (DatabaseError, *REDIS_AWAY) as error:
                     logger.warning("stream.read_failed", chat_id=str(self.chat_id), error=repr(error))
                     await asyncio.sleep(READ_AGAIN_AFTER)
                     self.read_again()
@@ -242,7 +242,7 @@ class Feed:
         """What Redis holds; nothing while it is away, because messages do not wait for it."""
         try:
             return await self._store.parts(EpisodeId(self.chat_id, *episode), after_seq=after_seq)
-        except (RedisError, OSError) as error:
+        except REDIS_AWAY as error:
             logger.warning("stream.parts_not_read", chat_id=str(self.chat_id), error=repr(error))
             return []
 

@@ -11,8 +11,9 @@ from typing import Any
 import redis.asyncio
 import structlog
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from redis.retry import Retry
+
+from chat.outage import REDIS_AWAY
 
 _KEEP_OPEN = "chatd:keep-open"
 """A channel on which nobody speaks: a connection without subscriptions cannot be read."""
@@ -59,7 +60,7 @@ class Listener:
                             self._on_reconnect()  # whoever subscribed before has not been heard until now
                         first, delay = False, RECONNECT_FROM
                         await self._read(pubsub)
-                except (RedisError, OSError) as error:
+                except REDIS_AWAY as error:
                     logger.warning("redis.connection_lost", error=repr(error), retry_after=delay)
                     first = False
                 finally:
@@ -118,5 +119,5 @@ class Listener:
         if self._pubsub is not None:
             try:
                 await getattr(self._pubsub, what)(channel)
-            except (RedisError, OSError) as error:
+            except REDIS_AWAY as error:
                 logger.debug("redis.not_told", what=what, channel=channel, error=repr(error))

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 import structlog
-from django.db import InterfaceError, OperationalError
 
+from chat.outage import DATABASE_AWAY
 from chatworker import metrics
 
 R = TypeVar("R")
@@ -31,7 +31,7 @@ async def commit(database: Database, transaction: Callable[[], R], *, what: str)
     while True:
         try:
             return await database.run(transaction)
-        except (OperationalError, InterfaceError) as error:
+        except DATABASE_AWAY as error:
             metrics.COMMIT_RETRIES.inc()
             logger.warning("commit.retried", what=what, error=repr(error).strip(), retry_after=delay)
         await asyncio.sleep(delay)

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 import structlog
-from redis.exceptions import RedisError
 
 from chat.crash import crash_point
 from chat.episode_writer import EpisodeWriter
+from chat.outage import REDIS_AWAY
 from chat.stopping import finish_with
 from chat.update import chat_update
 from chatworker.resources import Resources
@@ -29,7 +29,7 @@ async def interrupt(step: Interrupt, resources: Resources, writer: EpisodeWriter
             await resources.episodes.close(step.episode)
             crash_point("interrupt.close.after")
             parts = [part for _, _, part in await resources.episodes.parts(step.episode)]
-        except (RedisError, OSError) as error:
+        except REDIS_AWAY as error:
             logger.warning("interrupt.without_redis", chat_id=str(step.chat_id), error=repr(error))
         if writer is not None and writer.episode == step.episode and len(writer.streamed) > len(parts):
             parts = writer.streamed

@@ -2,6 +2,7 @@
 
   turn    how long a turn takes and how many a second, beside a Celery task and Redis pub/sub
   state   the state machine's transitions, beside the least that they could cost
+  waiting what 500 chats cost whose model thinks
 
 Nothing else should run on the machine meanwhile. With `--json` the last line is one JSON object.
 """
@@ -44,6 +45,25 @@ def _state() -> dict[str, Any]:
         return state.run()
     except state.MeasuringFailed as error:
         sys.exit(f"dev: {error}")
+
+
+def _waiting() -> dict[str, Any]:
+    from devtools.bench import waiting
+    from devtools.stack import running_stack
+
+    with tempfile.TemporaryDirectory(prefix="chatd-bench-") as folder:
+        print("starting a Chatd of its own …", flush=True)
+        settings = {"CHATD_WORKER_SLOTS": f"{waiting.SLOTS}", "CHATD_STREAM_SILENCE_TIMEOUT": f"{waiting.PATIENCE}"}
+        with running_stack(Path(folder) / "data", **settings) as stack:  # type: ignore[arg-type]
+            print(f"starting {waiting.CHATS} chats whose model is silent …", flush=True)
+            try:
+                figures = waiting.measure(stack)
+            except waiting.NotWaiting as error:
+                sys.exit(f"dev: {error}")
+    print()
+    for name, value in figures.items():
+        print(f"{name:28}{value:>10}")
+    return figures
 
 
 def _turn() -> dict[str, Any]:
@@ -127,4 +147,4 @@ def _wait_for(port: int, timeout: float = 30.0) -> None:
             time.sleep(0.1)
 
 
-BENCHES: dict[str, Callable[[], dict[str, Any]]] = {"turn": _turn, "state": _state}
+BENCHES: dict[str, Callable[[], dict[str, Any]]] = {"turn": _turn, "state": _state, "waiting": _waiting}

@@ -22,6 +22,10 @@ from devtools.chaos import options
 
 
 def main(arguments: list[str]) -> int:
+    if "--mutations" in arguments:
+        from devtools.chaos import mutations
+
+        return mutations.main(arguments)
     chosen = options.parse(arguments)
     if chosen.only_list:
         _list()

@@ -40,6 +40,11 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--chats", type=int, default=20, metavar="N", help="that stream at the same time (20)")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--list", action="store_true", help="the faults, and what must hold")
+    parser.add_argument(
+        "--mutations",
+        action="store_true",
+        help="instead: remove each guard once and see tests fail (--only WORDS)",
+    )
     found = parser.parse_args(arguments)
     if found.runs is not None and found.runs < 1:
         parser.error("--runs: at least 1")

@@ -36,8 +36,8 @@ from tests.factories import (
     photograph,
     queue_of,
 )
-from tests.threads import LIMIT, Threads, check
-from tests.transition_calls import ANSWER, TEXT
+from tests.threads import LIMIT, Threads, check, wait_until_somebody_waits_for_a_lock
+from tests.transition_calls import ANSWER, CALLING_AGAIN, TEXT
 
 R0, R1 = State.R0, State.R1
 
@@ -220,6 +220,23 @@ def test_of_two_hundred_updates_from_eight_threads_none_is_lost(user: Any, publi
 
 
 @committed
+def test_who_waited_for_the_lock_sees_what_was_written_meanwhile(user: Any, published: list[Any]) -> None:
+    chat_id = chat_in(R0, user, history=(SAID,))
+    seen: list[Any] = []
+
+    def look() -> None:
+        with chat_update(chat_id) as update:
+            seen.append((len(update.queue), [call["tool_call_id"] for call in update.history.outstanding_calls()]))
+
+    with Threads() as waiting, chat_update(chat_id) as update:
+        transitions.send_message(update, parts=TEXT, author=user)
+        transitions.commit_step(update, [CALLING_AGAIN])
+        waiting.start(look)
+        wait_until_somebody_waits_for_a_lock()
+    assert seen == [(1, ["s2"])]
+
+
+@committed
 def test_messages_sent_at_once_all_wait_in_the_queue_in_places_of_their_own(user: Any, published: list[Any]) -> None:
     chat_id = chat_in(R0, user)
 
@@ -271,7 +288,7 @@ WRITES: dict[str, Callable[[], object]] = {
     "delete_queued": lambda: rows.delete_queued([1]),
     "require_transaction": rows.require_transaction,
 }
-READS = {"history_of", "message_of", "stored_of", "stored_of_all", "tail_before", "lease_is_fresh"}
+READS = {"history_of", "message_of", "stored_of_all", "tail_before", "lease_is_fresh"}
 
 
 def test_every_function_on_rows_reads_or_demands_a_transaction() -> None:
@@ -297,7 +314,7 @@ def test_a_chat_is_created_by_its_transition_or_not_at_all(user: Any) -> None:
 @committed
 @pytest.mark.parametrize(
     ("warm", "limit", "cost"),
-    [(True, 0, 18), (False, 0, 19), (True, 5, 20)],
+    [(True, 0, 13), (False, 0, 14), (True, 5, 15)],
     ids=["usually", "a worker that has not met the model yet", "with a limit of running chats"],
 )
 def test_a_plain_turn_is_three_transactions_and_at_most_twenty_statements(

@@ -7,6 +7,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from chat import hints, transitions
+from chat.api.deletion import delete_chat
 from chat.errors import ChatNotFound, FamilyArchived, InvalidState, TransitionNotAllowed
 from chat.execution import State
 from chat.models import Chat
@@ -231,6 +232,15 @@ def test_an_archived_family_takes_no_new_member(place: int, user: Any, published
     with pytest.raises(FamilyArchived):
         create(user, family[place])
     assert (photograph(), published) == (before, [])
+
+
+def test_a_family_that_was_deleted_takes_no_new_member_either(user: Any, published: list[Any]) -> None:
+    family = family_of(user, XW, XW)
+    parent = Chat.objects.get(pk=family[1])
+    delete_chat(family[0])
+    with pytest.raises(ChatNotFound):
+        transitions.create_chat(owner=user, parts=TEXT, parent=parent)
+    assert photograph() == []
 
 
 def test_a_family_that_was_brought_back_takes_new_members_again(user: Any) -> None:

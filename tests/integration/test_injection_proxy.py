@@ -22,7 +22,7 @@ from demomodel.testing import demo_model_process
 from devtools.chaos.injection.proxy import HOST
 from devtools.chaos.injection.proxy_process import ProxyProcess, proxy_process
 from tests.injected import Books, balance, beating, converse, database_clock, forget_the_broker, wait_until_all_rest
-from tests.worker_processes import WorkerProcess, database_url, postgres_socket, worker_process
+from tests.worker_processes import CeleryProcess, database_url, postgres_socket, worker_process
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 LEASE_TTL = 4.0
@@ -35,8 +35,8 @@ SLOW = "[chunks 9] [interval 0.2]"
 class BadNetwork:
     postgres: ProxyProcess
     redis: ProxyProcess
-    behind: WorkerProcess
-    direct: WorkerProcess
+    behind: CeleryProcess
+    direct: CeleryProcess
 
 
 @pytest.fixture(scope="module")

@@ -22,35 +22,35 @@ from tests.transition_calls import ANSWER, CALLS, RESULTS, TEXT, Do, first_said,
 pytestmark = pytest.mark.django_db
 
 STATEMENTS = {
-    "send_message_queue": {"W": 4, "E0": 4, "E1": 6, "R0": 4, "R1": 4, "I0": 4, "I1": 4, "A0": 4, "A1": 4},
-    "send_message_steer": {"W": 4, "E0": 4, "E1": 6, "R0": 4, "R1": 4, "I0": 4, "I1": 4, "A0": 4, "A1": 4},
-    "send_message_interrupt": {"W": 4, "E0": 4, "E1": 6, "R0": 4, "R1": 4, "I0": 4, "I1": 4, "A0": 5, "A1": 5},
-    "edit_message": {"W": 7, "E0": 7, "E1": 8, "R0": 7, "R1": 8, "I0": 7, "I1": 8, "A0": 7, "A1": 8},
-    "update_queued_message": {"E1": 4, "R1": 4, "I1": 4, "A1": 4},
-    "delete_queued_message": {"E1": 4, "R1": 4, "I1": 4, "A1": 4},
-    "promote_queued_message": {"E1": 5, "R1": 3, "I1": 3, "A1": 5},
-    "interrupt": {"R0": 3, "R1": 3, "A0": 4, "A1": 4},
-    "request_compaction": {"W": 3, "E0": 3, "E1": 3},
-    "clear_context": {"W": 4, "E0": 4},
-    "record_generation_attempt": {"R0": 3, "R1": 3},
-    "record_retry_state": {"R0": 3, "R1": 3},
-    "commit_step": {"R0": 4, "R1": 4},
-    "absorb_steering": {"R1": 5},
-    "enter_requires_action": {"R0": 3, "R1": 3},
-    "complete_requires_action": {"A0": 4, "A1": 4},
-    "cancel_requires_action": {"A0": 4, "A1": 4},
-    "finish_turn": {"R0": 3, "R1": 5},
-    "finish_error": {"W": 3, "R0": 3, "R1": 3},
-    "finish_interruption": {"I0": 4, "I1": 5},
-    "set_archived_true": {"W": 4, "E0": 4, "E1": 4},
-    "set_archived_false": {"XW": 4, "XE0": 4, "XE1": 4},
-    "reconcile_invalid_state": {"Invalid": 4},
-    "acquire": dict.fromkeys(("W", "E0", "E1", "R0", "R1", "I0", "I1", "A0", "A1", "XW", "XE0", "XE1", "Invalid"), 3),
-    "abandon": dict.fromkeys(("W", "E0", "E1", "R0", "R1", "I0", "I1", "A0", "A1", "XW", "XE0", "XE1", "Invalid"), 3),
+    "send_message_queue": {"W": 3, "E0": 3, "E1": 5, "R0": 3, "R1": 3, "I0": 3, "I1": 3, "A0": 3, "A1": 3},
+    "send_message_steer": {"W": 3, "E0": 3, "E1": 5, "R0": 3, "R1": 3, "I0": 3, "I1": 3, "A0": 3, "A1": 3},
+    "send_message_interrupt": {"W": 3, "E0": 3, "E1": 5, "R0": 3, "R1": 3, "I0": 3, "I1": 3, "A0": 3, "A1": 3},
+    "edit_message": {"W": 6, "E0": 6, "E1": 7, "R0": 6, "R1": 7, "I0": 6, "I1": 7, "A0": 6, "A1": 7},
+    "update_queued_message": {"E1": 3, "R1": 3, "I1": 3, "A1": 3},
+    "delete_queued_message": {"E1": 3, "R1": 3, "I1": 3, "A1": 3},
+    "promote_queued_message": {"E1": 4, "R1": 2, "I1": 2, "A1": 4},
+    "interrupt": {"R0": 2, "R1": 2, "A0": 2, "A1": 2},
+    "request_compaction": {"W": 2, "E0": 2, "E1": 2},
+    "clear_context": {"W": 3, "E0": 3},
+    "record_generation_attempt": {"R0": 2, "R1": 2},
+    "record_retry_state": {"R0": 2, "R1": 2},
+    "commit_step": {"R0": 3, "R1": 3},
+    "absorb_steering": {"R1": 3},
+    "enter_requires_action": {"R0": 2, "R1": 2},
+    "complete_requires_action": {"A0": 2, "A1": 2},
+    "cancel_requires_action": {"A0": 2, "A1": 2},
+    "finish_turn": {"R0": 2, "R1": 4},
+    "finish_error": {"W": 2, "R0": 2, "R1": 2},
+    "finish_interruption": {"I0": 3, "I1": 4},
+    "set_archived_true": {"W": 3, "E0": 3, "E1": 3},
+    "set_archived_false": {"XW": 3, "XE0": 3, "XE1": 3},
+    "reconcile_invalid_state": {"Invalid": 2},
+    "acquire": dict.fromkeys(("W", "E0", "E1", "R0", "R1", "I0", "I1", "A0", "A1", "XW", "XE0", "XE1", "Invalid"), 2),
+    "abandon": dict.fromkeys(("W", "E0", "E1", "R0", "R1", "I0", "I1", "A0", "A1", "XW", "XE0", "XE1", "Invalid"), 2),
 }
-"""Lock the chat; read its queue and the end of its history; write the chat. And then one each, where it applies:
-messages added; queued messages taken out, changed, added. An edit looks up its message and what precedes it, and hides
-the rest; archiving locks and reads the family.
+"""Lock the chat and read its queue and the end of its history; write the chat, with its lease and a single new message.
+And then one each, where it applies: several messages added, queued messages taken out, changed, added. An edit looks up
+its message and what precedes it, and hides the rest before it adds; archiving locks and reads the family.
 """
 CELLS = [(name, State(state)) for name, costs in STATEMENTS.items() for state in costs]
 
@@ -129,9 +129,9 @@ def test_a_new_order_costs_one_statement_more_however_many_messages_move(queued:
     def promote_the_tail(update: ChatUpdate, _: Any) -> None:
         transitions.promote_queued_message(update, queued_id=queued_at(update, queued))
 
-    assert cost(busy, to_the_head, user) == 4
-    assert cost(busy, promote_the_tail, user) == 4
-    assert cost(stopped, promote_the_tail, user) == 5
+    assert cost(busy, to_the_head, user) == 3
+    assert cost(busy, promote_the_tail, user) == 3
+    assert cost(stopped, promote_the_tail, user) == 4
 
 
 @pytest.mark.parametrize("members", [2, 30])
@@ -142,7 +142,7 @@ def test_a_family_costs_the_same_however_large_it_is(state: State, archived: boo
     def move(update: ChatUpdate, _: Any) -> None:
         transitions.set_archived(update, archived=archived)
 
-    assert cost(family[0], move, user) == 6
+    assert cost(family[0], move, user) == 5
     assert set(Chat.objects.filter(pk__in=family).values_list("archived", "snapshot_version")) == {(archived, 8)}
 
 
@@ -174,9 +174,9 @@ def test_a_model_by_name_costs_one_look_into_the_catalogue(name: str, user: Any)
 
 
 BUNDLES: dict[str, tuple[int, Do]] = {
-    "nothing": (3, lambda update, _: None),
+    "nothing": (2, lambda update, _: None),
     "a step and the end of the turn": (
-        4,
+        3,
         lambda update, _: (
             transitions.commit_step(update, [*RESULTS, ANSWER]),
             transitions.finish_turn(update),
@@ -184,13 +184,13 @@ BUNDLES: dict[str, tuple[int, Do]] = {
         ),
     ),
     "a step and the attempt of the next": (
-        5,
+        4,
         lambda update, _: (
             transitions.commit_step(update, RESULTS),
             transitions.record_generation_attempt(update),
         ),
     ),
-    "three messages queued": (4, lambda update, user: [send("queue")(update, user) for _ in range(3)]),
+    "three messages queued": (3, lambda update, user: [send("queue")(update, user) for _ in range(3)]),
 }
 
 

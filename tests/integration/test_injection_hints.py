@@ -1,0 +1,121 @@
+"""Hints and wake-ups lost, doubled, late and in another order, between real workers: the same, only slower."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from chat import hints, transitions
+from chat.catalogue import register_model
+from chat.channels import Hint
+from chat.update import chat_read, chat_update
+from chatworker.models import catalogue
+from chatworker.runner import Runner
+from chatworker.testing import wait_until, wait_until_idle
+from chatworker.work import generate
+from demomodel.testing import demo_model_process
+from devtools.chaos.injection.distortion import Distortion, bad_in, distorted
+from tests.injected import Books, asked, balance, converse, counted_calls, running_workers, wait_until_all_rest
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
+CHATS, TURNS = 12, 3
+
+
+@pytest.fixture(scope="module")
+def demo_url() -> Iterator[str]:
+    with demo_model_process(interval=0) as demo:
+        yield demo.url
+
+
+@pytest.fixture
+def owner(user: Any, demo_url: str) -> Any:
+    catalogue._kept.clear()
+    register_model("demo:demo", base_url=demo_url, default=True)
+    return user
+
+
+@pytest.mark.parametrize(
+    ("spec", "counted"),
+    [
+        ("drop=1", "dropped"),
+        ("drop=0.3; seed=1", "dropped"),
+        ("double=1", "doubled"),
+        ("double=0.5; delay=0-300; seed=2", "delayed"),
+        ("drop=0.3; double=0.3; delay=0-300; seed=3; kinds=hint,wake-up,sweep", "delayed"),
+    ],
+)
+def test_distorted_hints_lose_nothing_double_nothing_and_cost_no_second_call(
+    owner: Any, monkeypatch: pytest.MonkeyPatch, spec: str, counted: str
+) -> None:
+    books, bad = Books(), bad_in(spec)
+    with counted_calls(monkeypatch) as calls, running_workers(2), distorted(Distortion(lambda: bad)) as distortion:
+        with ThreadPoolExecutor(CHATS, thread_name_prefix="chat-client") as clients:
+            for client in [clients.submit(converse, books, owner, turns=TURNS) for _ in range(CHATS)]:
+                client.result()
+        wait_until_all_rest(timeout=60)
+    assert balance(books) == len(books.ok) == CHATS * TURNS
+    assert calls.total() == CHATS * TURNS
+    struck = distortion.counts[f"hint {counted}"] + distortion.counts[f"wake-up {counted}"]
+    assert struck >= 10, distortion.counts
+
+
+def test_a_stop_of_which_no_hint_tells_is_heard_with_the_next_sync_long_before_the_answer_ends(owner: Any) -> None:
+    endless = "Go on [long 4000] [interval 0.02]"
+    with running_workers(1) as (worker,):
+        chat_id = transitions.create_chat(owner=owner, parts=[{"type": "text", "text": endless}]).pk
+        wait_until(lambda: chat_read(chat_id), lambda snapshot: snapshot.chat.generation_attempt > 0, timeout=10)
+        with distorted(Distortion(lambda: bad_in("drop=1"))), chat_update(chat_id) as update:
+            transitions.interrupt(update)
+        worker.sync_now()
+        wait_until_idle(chat_id, timeout=20)
+
+
+def test_a_hint_that_waited_behind_a_commit_of_unknown_outcome_does_not_begin_the_next_step_a_second_time(
+    owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit began the next queued message's turn and told nobody; a sync tells the runner before its retry."""
+    commit_answer, offer, begin = generate._commit_answer, Runner.offer, Runner._begin
+    committed: list[int] = []
+    looks: list[Runner] = []
+    heard, second_look = threading.Event(), threading.Event()
+
+    def commits_and_breaks(*arguments: Any) -> Any:
+        if committed:
+            return commit_answer(*arguments)
+        committed.append(commit_answer(*arguments).snapshot_version)
+        worker.sync_now()
+        assert heard.wait(10)
+        raise OperationalError("the connection was lost in COMMIT")
+
+    def hears(runner: Runner, hint: Hint) -> None:
+        offer(runner, hint)
+        if committed and hint.snapshot_version >= committed[0]:
+            heard.set()
+
+    def the_first_is_slow(runner: Runner) -> Any:
+        looks.append(runner)
+        if len(looks) == 1:
+            second_look.wait(1)
+            return begin(runner)
+        began = begin(runner)
+        second_look.set()
+        return began
+
+    monkeypatch.setattr(generate, "_commit_answer", commits_and_breaks)
+    monkeypatch.setattr(Runner, "offer", hears)
+    monkeypatch.setattr(Runner, "_begin", the_first_is_slow)
+    with counted_calls(monkeypatch) as calls, running_workers(1) as (worker,):
+        with monkeypatch.context() as silent:
+            silent.setattr(hints, "publish_wake_up", lambda chat_id: None)
+            chat = transitions.create_chat(owner=owner, parts=[{"type": "text", "text": asked(1)}])
+            with chat_update(chat.pk) as update:
+                transitions.send_message(update, parts=[{"type": "text", "text": asked(2)}], author=owner)
+        hints.publish_wake_up(chat.pk)
+        wait_until_all_rest(timeout=30)
+    assert committed
+    assert looks
+    assert balance(Books(ok=[asked(1), asked(2)])) == 2
+    assert calls == {asked(1): 1, asked(2): 1}, "one call of the model for each message"

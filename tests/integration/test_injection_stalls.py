@@ -1,0 +1,190 @@
+"""Workers that stand still for longer than a lease: in their event loop, in a transaction, as a whole process."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import OperationalError
+
+from chat import crash, hints, transitions
+from chat.catalogue import register_model
+from chat.crash import Chaos, rules_in
+from chat.models import Chat, RunnerLease
+from chat.update import chat_read, chat_update
+from chatworker import acquisition
+from chatworker.models import catalogue
+from chatworker.testing import wait_until, wait_until_idle
+from demomodel.testing import demo_model_process
+from tests.injected import (
+    Books,
+    asked,
+    balance,
+    beating,
+    counted_calls,
+    database_clock,
+    forget_the_broker,
+    running_workers,
+    wait_until_all_rest,
+)
+from tests.worker_processes import database_url, worker_process
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+LEASE_TTL = 2.0
+SLOW = "[chunks 9] [interval 0.1]"
+
+
+@pytest.fixture(scope="module")
+def demo_url() -> Iterator[str]:
+    with demo_model_process(interval=0) as demo:
+        yield demo.url
+
+
+@pytest.fixture
+def owner(user: Any, demo_url: str, settings: Any) -> Any:
+    settings.CHATD_LEASE_TTL, settings.CHATD_HEARTBEAT_INTERVAL = LEASE_TTL, 0.3
+    catalogue._kept.clear()
+    register_model("demo:demo", base_url=demo_url, default=True)
+    return user
+
+
+@pytest.fixture
+def arm(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Chaos]:
+    def arm(rules: str) -> Chaos:
+        chaos = Chaos(rules_in(rules, role=""))
+        monkeypatch.setattr(crash, "armed", chaos)
+        return chaos
+
+    return arm
+
+
+def start_chat(owner: Any, number: int, more: str = "") -> UUID:
+    return transitions.create_chat(owner=owner, parts=[{"type": "text", "text": asked(number, more=more)}]).pk
+
+
+def is_streaming(chat_id: UUID) -> None:
+    wait_until(lambda: chat_read(chat_id), lambda snapshot: snapshot.chat.generation_attempt > 0, timeout=30)
+
+
+def until_the_clock_says(when: float) -> None:
+    """Of the database, whose clock counts for leases."""
+    wait_until(database_clock, lambda now: now >= when, timeout=60)
+
+
+def test_a_worker_whose_event_loop_is_blocked_for_longer_than_a_lease_keeps_its_chats(
+    owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    with counted_calls(monkeypatch) as calls, running_workers(1) as (worker,):
+        chat_id = start_chat(owner, 1, SLOW)
+        is_streaming(chat_id)
+        assert worker._loop is not None
+        try:
+            worker._loop.call_soon_threadsafe(go_on.wait, 60)
+            until_the_clock_says(database_clock() + 2 * LEASE_TTL)
+            assert acquisition.chats_without_owner(grace=0) == []
+            assert acquisition.acquire(chat_id, uuid4(), uuid4()) is None, "its lease is fresh"
+        finally:
+            go_on.set()
+        wait_until_idle(chat_id, timeout=30)
+    assert calls == {asked(1, more=SLOW): 1}, "nobody else was at it"
+    assert balance(Books(ok=[asked(1, more=SLOW)])) == 1
+
+
+def test_a_blocked_event_loop_whose_chat_was_taken_all_the_same_is_refused(
+    owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its heartbeats are lost as well; the answer that it commits when it goes on is one too many."""
+    go_on = threading.Event()
+    with running_workers(1) as (worker,):
+        chat_id = start_chat(owner, 1, SLOW)
+        is_streaming(chat_id)
+        assert worker._loop is not None
+        try:
+            worker._loop.call_soon_threadsafe(go_on.wait, 60)
+            with running_workers(1):
+                RunnerLease.objects.update(heartbeat_at="2020-01-01T00:00Z")
+                wait_until_idle(chat_id, timeout=30)
+        finally:
+            go_on.set()
+        wait_until(lambda: chat_read(chat_id), lambda _: worker.running_chats() == [], timeout=30)
+    assert balance(Books(ok=[asked(1, more=SLOW)])) == 1
+
+
+@pytest.mark.parametrize("after_the_lease", [True, False], ids=["for longer than a lease", "for a moment"])
+def test_a_process_that_was_stopped_in_mid_answer_writes_nothing_twice_when_it_goes_on(
+    owner: Any, tmp_path: Path, after_the_lease: bool
+) -> None:
+    leases = {"CHATD_LEASE_TTL": f"{LEASE_TTL:g}", "CHATD_HEARTBEAT_INTERVAL": "0.3", "CHATD_DRAIN_TIMEOUT": "0"}
+    noted = {"CHATD_CHAOS": "1", "CHATD_CHAOS_DIR": str(tmp_path), "CHATD_CRASH_POINTS": "door.fence_refused=note*"}
+    with worker_process(tmp_path, database_url(), name="chat-worker-1", **leases, **noted) as stopped:
+        chats = [start_chat(owner, number, SLOW) for number in range(1, 5)]
+        for chat_id in chats:
+            is_streaming(chat_id)
+        stopped.send(signal.SIGSTOP)
+        with worker_process(tmp_path, database_url(), name="chat-worker-2", **leases) as other, beating():
+            if after_the_lease:
+                wait_until_all_rest(timeout=60)
+                assert other.log().count("chat.taken_over") == len(chats)
+            stopped.send(signal.SIGCONT)
+            wait_until_all_rest(timeout=60)
+            later = start_chat(owner, 5)  # it is still of use
+            wait_until_idle(later, timeout=30)
+        assert stopped.deaths == []
+    forget_the_broker()
+    assert balance(Books(ok=[asked(5), *(asked(number, more=SLOW) for number in range(1, 5))])) == 5
+
+
+def test_a_row_lock_that_is_held_by_somebody_who_hangs_is_freed_after_five_seconds(
+    owner: Any, arm: Callable[[str], Chaos], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: None)
+    chat_id = start_chat(owner, 1)
+    arm("door.locked=sleep:8")
+    hangs = threading.Thread(target=acquisition_that_fails, args=(chat_id,))
+    hangs.start()
+    wait_until(
+        lambda: chat_read(chat_id),
+        lambda _: crash.armed is not None and bool(crash.armed._fired["door.locked"]),
+        timeout=10,
+    )
+    began, refused = database_clock(), 0
+    while True:
+        try:
+            with chat_update(chat_id) as update:
+                transitions.interrupt(update)
+            break
+        except OperationalError:
+            refused += 1
+    assert refused >= 1, "nobody waits for the lock for more than two seconds"
+    assert database_clock() - began < 8
+    hangs.join()
+    assert Chat.objects.get(pk=chat_id).runner_id is None, "what the one who hung had begun is undone"
+
+
+def acquisition_that_fails(chat_id: UUID) -> None:
+    from django.db import DatabaseError, connections
+
+    try:
+        with pytest.raises(DatabaseError):
+            acquisition.acquire(chat_id, uuid4(), uuid4())
+    finally:
+        connections.close_all()
+
+
+def test_an_answer_whose_commit_hung_for_too_long_is_committed_again_and_not_paid_twice(
+    owner: Any, arm: Callable[[str], Chaos], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with counted_calls(monkeypatch) as calls, running_workers(1):
+        with monkeypatch.context() as silent:
+            silent.setattr(hints, "publish_wake_up", lambda chat_id: None)
+            chat_id = start_chat(owner, 1)
+        chaos = arm("door.locked=sleep:6@2")  # the first is its acquisition
+        hints.publish_wake_up(chat_id)
+        wait_until_idle(chat_id, timeout=60)
+    assert chaos._fired["door.locked"] == 1
+    assert balance(Books(ok=[asked(1)])) == 1
+    assert calls == {asked(1): 1}
