@@ -9,7 +9,7 @@ In the order data meets it:
     runner.py       one chat: state in, work out    resources.py   what the work needs of its process
     work/           step · generate · execute_tools · interrupt · commit
     deadlines.py    clients that do not answer
-    loops.py        what a worker does again and again
+    loops.py        what a worker does again and again   tally.py      what it counted, for plots
     plan.py         what the next step of a turn is (pure)
     failure.py      error → kind, retryable, delay (pure)
     models/         providers behind one protocol; only this folder knows pydantic-ai

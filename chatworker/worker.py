@@ -28,6 +28,7 @@ from chatworker.loops import attempt, repeat
 from chatworker.manager import RunnerManager
 from chatworker.models.registry import ModelRegistry
 from chatworker.resources import Resources
+from chatworker.tally import TELL_EVERY, Tally
 
 logger = structlog.get_logger(__name__)
 
@@ -161,6 +162,7 @@ class ChatWorker:
                     self._repeat(group, "watch-leases", self._watch_leases, every=LEASE_CHECK_EVERY),
                     self._repeat(group, "sync", manager.sync, every=SYNC_EVERY),
                     self._repeat(group, "sweep", sweep.once, every=SWEEP_EVERY, at_once=True),
+                    self._repeat(group, "tally", Tally(client).tell, every=TELL_EVERY),
                 ]
                 logger.info("worker.started", worker_id=str(self.worker_id))
                 self._started.set()

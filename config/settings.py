@@ -11,6 +11,7 @@ from pathlib import Path
 import environ
 
 from config import embedded
+from config.admin_site import UNFOLD as UNFOLD
 from config.environment import Environment, refuse
 from config.logs import logging_config
 
@@ -47,6 +48,7 @@ INSTALLED_APPS = [
     "chatworker",
     "pgtrigger",
     "django_celery_beat",
+    "unfold",  # before the admin, whose templates it replaces; after `chat`, which replaces one of its own
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -86,6 +88,7 @@ AUTH_PASSWORD_VALIDATORS = [
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
+FORMAT_MODULE_PATH = ["config.formats"]
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # the admin's files straight from the packages: nothing to collect
 WHITENOISE_AUTOREFRESH = DEBUG
@@ -163,6 +166,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"health_check_interval": 10}
 CELERY_BEAT_SCHEDULER = "chatworker.planner:Planner"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
+CELERY_BEAT_SYNC_EVERY = 20  # runs, some 10 s: how old "last ran" in the admin may be
 CELERY_TIMEZONE = "UTC"
 
 # --- Chatd -----------------------------------------------------------------------------------------------------

@@ -1,16 +1,21 @@
 """The admin: windows on what is there. Buttons are transitions, with the refusals of the API; rows are never edited.
 
-    readonly.py   what a window is         chats.py      chats, messages, queue, leases
-    catalogue.py  providers and models     tokens.py     API tokens
+    start_page.py  how it all goes, in plots         figures.py     what they are drawn from
+    chats.py       chats                             history.py     messages, queue
+    buttons.py     what may be done to a chat        pressing.py    to one, to many, and what is then said
+    workers.py     leases, worker processes          schedule.py    the beat schedule
+    catalogue.py   providers and models              tokens.py      API tokens
+    people.py      users and groups                  finding.py     searches and filters that an index answers
+    readonly.py    what a window is                  pages.py       pages of lists that may be very long
 
-Only the catalogue and the tokens, which no transition touches, can be changed here.
+The catalogue, the tokens, the users and the schedule, which no transition touches, can be changed here. Which page the
+menu shows is in `config/admin_site.py`.
 """
 
 from django.contrib import admin
 
-from chat.admin import catalogue, chats, tokens
+from chat.admin import catalogue, chats, history, people, schedule, tokens, workers
 
-admin.site.site_header = admin.site.site_title = "Chatd"
-admin.site.index_title = "Chatd"
+admin.site.index_title = "How it all goes"
 
-__all__ = ["catalogue", "chats", "tokens"]
+__all__ = ["catalogue", "chats", "history", "people", "schedule", "tokens", "workers"]

@@ -4,10 +4,11 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.widgets import AdminURLFieldWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminURLInputWidget, UnfoldBooleanSwitchWidget
 
+from chat.admin.readonly import Listing
 from chat.catalogue import register_model
 from chat.models import ChatModel, ModelProvider
 
@@ -16,17 +17,17 @@ class ProviderForm(forms.ModelForm):
     base_url = forms.URLField(
         required=False,
         assume_scheme="https",
-        widget=AdminURLFieldWidget,
+        widget=UnfoldAdminURLInputWidget,
         help_text="Empty: the provider's own.",
     )
     api_key = forms.CharField(
         label="API key",
         required=False,
         strip=True,
-        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "size": 60}),
+        widget=UnfoldAdminPasswordWidget(render_value=False, attrs={"autocomplete": "new-password"}),
         help_text="Kept encrypted and never shown. Empty: the stored key stays.",
     )
-    remove_key = forms.BooleanField(required=False, label="Remove the stored key")
+    remove_key = forms.BooleanField(required=False, label="Remove the stored key", widget=UnfoldBooleanSwitchWidget)
 
     class Meta:
         model = ModelProvider
@@ -41,14 +42,13 @@ class ProviderForm(forms.ModelForm):
 
 
 @admin.register(ModelProvider)
-class ModelProviderAdmin(admin.ModelAdmin):
+class ModelProviderAdmin(Listing):
     form = ProviderForm
     fields = ("name", "kind", "base_url", "enabled", "api_key", "remove_key")
     list_display = ("name", "kind", "base_url", "has_key", "enabled")
     list_filter = ("kind", "enabled")
     search_fields = ("name",)
     ordering = ("name",)
-    show_full_result_count = False
 
     @admin.display(description="has a key", boolean=True)
     def has_key(self, provider: ModelProvider) -> bool:
@@ -56,7 +56,7 @@ class ModelProviderAdmin(admin.ModelAdmin):
 
 
 @admin.register(ChatModel)
-class ChatModelAdmin(admin.ModelAdmin):
+class ChatModelAdmin(Listing):
     list_display = ("full_name", "context_limit", "input_price", "output_price", "is_default", "enabled")
     list_filter = ("enabled", "provider")
     list_select_related = ("provider",)
@@ -65,7 +65,6 @@ class ChatModelAdmin(admin.ModelAdmin):
     fields = ("provider", "name", "context_limit", "input_price", "output_price", "options", "enabled", "is_default")
     readonly_fields = ("is_default",)
     actions = ("make_default",)
-    show_full_result_count = False
 
     @admin.action(description="Make the selected model the default", permissions=["change"])
     def make_default(self, request: HttpRequest, queryset: QuerySet[ChatModel]) -> None:

@@ -1,73 +1,129 @@
-"""Windows on chats, their messages, their queue and their leases; the one button interrupts."""
+"""The window on chats. Its buttons are transitions, for one chat on its page, for many on the list."""
 
+from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import DurationField, Exists, ExpressionWrapper, F, OuterRef, QuerySet, Subquery, TextField
-from django.db.models.fields.json import KT
-from django.db.models.functions import Cast, Left, Now
-from django.http import HttpRequest
-from django.urls import reverse
+from django.contrib.admin.options import IS_POPUP_VAR
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import DurationField, Exists, ExpressionWrapper, F, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Now
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from chat.admin.readonly import Window, pretty, seconds
-from chat.errors import ChatRefusal
-from chat.execution import RUNNABLE, classify
-from chat.models import Chat, ChatMessage, QueuedMessage, RunnerLease
-from chat.stopping import stop_chat
+from chat.admin.buttons import BUTTONS, Button
+from chat.admin.finding import StateFilter, search_chats
+from chat.admin.pressing import MOST_AT_ONCE, may_press, press_and_tell
+from chat.admin.readonly import Window, age, badge, link, list_link, pretty
+from chat.errors import ChatNotFound
+from chat.execution import RUNNABLE, State, classify
+from chat.explain.meaning import MEANING
+from chat.explain.reading import read_situation
+from chat.explain.story import tell
+from chat.models import Chat, QueuedMessage, RunnerLease
 
-EXCERPT = 120
-"""Characters of a message in a list."""
-
-_AGE: Any = ExpressionWrapper(Now() - F("heartbeat_at"), output_field=DurationField())
+COLORS = {
+    "waiting": "success",
+    "running": "info",
+    "interrupting": "warning",
+    "requires_action": "primary",
+    "error": "danger",
+}
+HEARTBEAT_AGE: Any = ExpressionWrapper(Now() - F("heartbeat_at"), output_field=DurationField())
 
 
 @admin.register(Chat)
 class ChatAdmin(Window):
-    list_display = ("id", "title", "owner", "state", "model", "runs_on", "lease_age", "updated_at")
-    list_filter = ("status", "archived", "updated_at")
+    list_display = ("short_id", "title_text", "owner_name", "state", "model", "runs_on", "lease_age", "active_at")
+    list_display_links = ("short_id", "title_text")
+    list_filter = (StateFilter,)
     list_select_related = ("owner",)
-    search_fields = ("id", "title", "owner__username")
-    search_help_text = "Chat id (or a part of it), title, or the owner's name"
+    search_fields = ("id",)  # what is searched: get_search_results
+    search_help_text = "The beginning of an id, an owner's name, or a word of a title (among the 20,000 newest chats)"
     ordering = ("-updated_at",)
-    actions = ("interrupt_selected",)
+    change_form_outer_before_template = "admin/chat/chat/above.html"
     fieldsets = (
-        (None, {"fields": ("id", "title", "owner", "parent", "model", "labels_text", "created_at", "updated_at")}),
-        ("State", {"fields": ("state", "status", "archived", "error", "retry", "messages_and_queue")}),
-        ("Who works on it", {"fields": ("worker_id", "runner_id", "lease_age")}),
+        (None, {"fields": ("id", "title", "owner_link", "state", "messages_and_queue", "family")}),
+        ("Settings", {"fields": ("model", "labels_text", "pinned", "system", "tools_text")}),
+        ("Who works on it", {"fields": ("worker_link", "runner_id", "lease_age", "waiting_since")}),
+        ("What went wrong", {"fields": ("error", "retry")}),
         (
-            "Versions",
-            {"fields": ("snapshot_version", "history_version", "queue_version", "generation_attempt")},
+            "Versions and times",
+            {
+                "fields": (
+                    ("snapshot_version", "history_version", "queue_version"),
+                    ("generation_attempt", "retry_state_version"),
+                    ("requires_action_deadline_at", "compaction_requested_at"),
+                    ("created_at", "updated_at"),
+                )
+            },
         ),
-        ("Conversation", {"fields": ("system", "tools_text", "requires_action_deadline_at", "pin_order")}),
     )
+
+    # --- which chats ---------------------------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         lease = RunnerLease.objects.filter(chat=OuterRef("pk"), runner_id=OuterRef("runner_id"))
+        lease_age = lease.annotate(age=HEARTBEAT_AGE).values("age")[:1]
         return (
             super()
             .get_queryset(request)
             .annotate(
                 has_queue=Exists(QueuedMessage.objects.filter(chat=OuterRef("pk"))),
-                lease=Subquery(lease.annotate(age=_AGE).values("age")[:1], output_field=DurationField()),
+                lease=Subquery(lease_age, output_field=DurationField()),
             )
         )
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        return search_chats(queryset, search_term), False
+
+    # --- what is shown of one ------------------------------------------------------------------------------------
+
+    @admin.display(description="id")
+    def short_id(self, chat: Chat) -> str:
+        return str(chat.pk)[:8]
+
+    @admin.display(description="title")
+    def title_text(self, chat: Chat) -> str:
+        return chat.title if len(chat.title) <= 60 else f"{chat.title[:59]}…"
+
+    @admin.display(description="owner")
+    def owner_name(self, chat: Chat) -> str:
+        return chat.owner.get_username()
+
+    @admin.display(description="owner")
+    def owner_link(self, chat: Chat) -> SafeString:
+        return link("auth_user", chat.owner_id, chat.owner.get_username())
+
     @admin.display(description="state")
-    def state(self, chat: Any) -> str:
+    def state(self, chat: Any) -> SafeString:
         state = classify(chat.status, chat.archived, chat.has_queue)
         words = chat.status.replace("_", " ") + (", archived" if chat.archived else "")
         waits = ", nobody works on it" if state in RUNNABLE and chat.runner_id is None else ""
-        return f"{state}: {words}{', with a queue' if chat.has_queue else ''}{waits}"
+        color = "danger" if state is State.INVALID else "" if chat.archived else COLORS.get(chat.status, "danger")
+        return badge(f"{state}: {words}{', with a queue' if chat.has_queue else ''}{waits}", color, MEANING[state])
 
     @admin.display(description="worker")
     def runs_on(self, chat: Chat) -> str:
         return str(chat.worker_id)[:8] if chat.worker_id else "-"
 
+    @admin.display(description="worker")
+    def worker_link(self, chat: Chat) -> SafeString | str:
+        return link("chat_workerprocess", chat.worker_id, str(chat.worker_id)) if chat.worker_id else "nobody"
+
     @admin.display(description="heartbeat age")
-    def lease_age(self, chat: Any) -> str:
-        return seconds(chat.lease)
+    def lease_age(self, chat: Any) -> SafeString | str:
+        if chat.lease is None:
+            return badge("no lease", "danger") if chat.runner_id else "-"
+        return fresh_or_not(chat.lease)
 
     @admin.display(description="last error")
     def error(self, chat: Chat) -> SafeString | str:
@@ -77,91 +133,103 @@ class ChatAdmin(Window):
     def retry(self, chat: Chat) -> SafeString | str:
         return pretty(chat.retry_state)
 
+    @admin.display(description="last activity")
+    def active_at(self, chat: Chat) -> SafeString:
+        return format_html('<span style="white-space: nowrap">{}</span>', localize(timezone.localtime(chat.updated_at)))
+
     @admin.display(description="labels")
     def labels_text(self, chat: Chat) -> str:
         return ", ".join(map(str, chat.labels)) or "-"
+
+    @admin.display(description="pinned")
+    def pinned(self, chat: Chat) -> str:
+        return "yes" if chat.pin_order > 0 else "no"
 
     @admin.display(description="client tools")
     def tools_text(self, chat: Chat) -> SafeString | str:
         return pretty(chat.client_tools) if chat.client_tools else "-"
 
-    @admin.display(description="messages")
+    @admin.display(description="what was said")
     def messages_and_queue(self, chat: Chat) -> SafeString:
-        where = f"?chat__id__exact={chat.pk}"
-        return format_html(
-            '<a href="{}">history</a>, <a href="{}">queue</a>',
-            reverse("admin:chat_chatmessage_changelist") + where,
-            reverse("admin:chat_queuedmessage_changelist") + where,
+        of_chat = f"chat__id__exact={chat.pk}"
+        history = list_link("chat_chatmessage", of_chat, "messages")
+        return format_html("{}, {}", history, list_link("chat_queuedmessage", of_chat, "queue"))
+
+    @admin.display(description="family")
+    def family(self, chat: Chat) -> SafeString | str:
+        if chat.parent_id is None:
+            return "-"
+        parent = link("chat_chat", chat.parent_id, f"started by {chat.parent_id}")
+        return format_html("{}, {}", parent, link("chat_chat", chat.root_id, "root"))
+
+    # --- buttons -------------------------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[Any]:
+        press = self.admin_site.admin_view(self.press_view)
+        return [path("<uuid:chat_id>/press/<slug:name>/", press, name="chat_chat_press"), *super().get_urls()]
+
+    def press_view(self, request: HttpRequest, chat_id: Any, name: str) -> HttpResponse:
+        """A button of one chat's page: POST only, so that no link and no image can press it."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not may_press(request):
+            raise PermissionDenied
+        if name not in BUTTONS:
+            raise Http404
+        press_and_tell(request, BUTTONS[name], [chat_id])
+        return redirect("admin:chat_chat_change", chat_id)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """The same buttons for many chats, for those who may press them."""
+        if IS_POPUP_VAR in request.GET or not may_press(request):
+            return {}
+        return {button.name: (_for_many(button), button.name, button.label) for button in BUTTONS.values()}
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        return super().changeform_view(
+            request, object_id, form_url, {**(extra_context or {}), **self._above(request, object_id)}
         )
 
-    def has_interrupt_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("chat.change_chat")
-
-    @admin.action(description="Interrupt selected chats", permissions=["interrupt"])
-    def interrupt_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        for chat in queryset:
-            try:
-                stop_chat(chat.pk)
-            except ChatRefusal as refusal:
-                self.message_user(request, f"{chat}: {refusal.detail}", messages.ERROR)
-            else:
-                self.message_user(request, f"{chat}: interrupted.", messages.SUCCESS)
-
-
-class _OfAChat(Window):
-    """A window on rows that belong to a chat and hold parts."""
-
-    list_select_related = ("chat",)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        first_text = Left(Cast(KT("parts__0__text"), TextField()), EXCERPT)
-        return super().get_queryset(request).annotate(first_text=first_text).defer("parts")
-
-    @admin.display(description="begins with")
-    def excerpt(self, row: Any) -> str:
-        return row.first_text or "-"
-
-    @admin.display(description="parts")
-    def parts_text(self, row: Any) -> SafeString | str:
-        return pretty(row.parts)
+    def _above(self, request: HttpRequest, object_id: str | None) -> dict[str, Any]:
+        """What stands above the fields: the chat in words, and the buttons."""
+        if object_id is None or not self.has_view_permission(request):
+            return {}
+        try:
+            situation = read_situation(Chat._meta.pk.to_python(object_id))
+        except (ChatNotFound, ValidationError):
+            return {}  # the page says so itself
+        owned = situation.owner is not None and situation.owner.lease_is_fresh
+        buttons = [
+            {
+                "label": button.label,
+                "icon": button.icon,
+                "url": reverse("admin:chat_chat_press", args=[situation.chat_id, button.name]),
+                "fits": situation.state in button.states and not (owned and button.name == "wake"),
+            }
+            for button in BUTTONS.values()
+        ]
+        return {"in_words": list(tell(situation)), "buttons": buttons if may_press(request) else []}
 
 
-@admin.register(ChatMessage)
-class ChatMessageAdmin(_OfAChat):
-    list_display = ("id", "chat", "role", "excerpt", "interrupted", "deleted", "revision", "created_at")
-    list_filter = ("role", "interrupted", "deleted", "visibility")
-    search_fields = ("=id", "chat__id")
-    search_help_text = "Message id, or chat id"
-    ordering = ("-id",)
-    fields = (
-        "id", "chat", "role", "parts_text", "visibility", "compressed", "deleted", "interrupted", "revision",
-        "content_version", "model", "usage_text", "created_by", "created_at",
-    )  # fmt: skip
-
-    @admin.display(description="usage")
-    def usage_text(self, message: ChatMessage) -> SafeString | str:
-        return pretty(message.usage)
+def fresh_or_not(heartbeat_age: Any) -> SafeString:
+    """The age of a lease's heartbeat, in the color of its health."""
+    expired = heartbeat_age.total_seconds() > settings.CHATD_LEASE_TTL
+    return badge(age(heartbeat_age), "danger" if expired else "success", "expired" if expired else "fresh")
 
 
-@admin.register(QueuedMessage)
-class QueuedMessageAdmin(_OfAChat):
-    list_display = ("id", "chat", "position", "excerpt", "created_at")
-    search_fields = ("=id", "chat__id")
-    ordering = ("-id",)
-    fields = ("id", "chat", "position", "parts_text", "model", "created_by", "created_at")
+def _for_many(button: Button) -> Callable[[Any, HttpRequest, QuerySet[Any]], None]:
+    def act(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        chosen = list(queryset.values_list("pk", flat=True)[: MOST_AT_ONCE + 1])
+        if len(chosen) > MOST_AT_ONCE:
+            messages.error(request, f"At most {MOST_AT_ONCE} chats at once. Nothing was done.")
+            return
+        press_and_tell(request, button, chosen)
 
-
-@admin.register(RunnerLease)
-class RunnerLeaseAdmin(Window):
-    list_display = ("chat", "worker_id", "runner_id", "acquired_at", "heartbeat_at", "age")
-    list_select_related = ("chat",)
-    search_fields = ("chat__id", "worker_id", "runner_id")
-    ordering = ("heartbeat_at",)
-    fields = ("chat", "worker_id", "runner_id", "acquired_at", "heartbeat_at", "age", "updated_at")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).annotate(heartbeat_age=_AGE)
-
-    @admin.display(description="heartbeat age")
-    def age(self, lease: Any) -> str:
-        return seconds(lease.heartbeat_age)
+    act.__name__ = button.name
+    return act

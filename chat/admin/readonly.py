@@ -5,13 +5,31 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+
+from chat.admin.pages import FewPages, PagedList
 
 
-class Window(admin.ModelAdmin):
+class Listing(ModelAdmin):
+    """A list that costs the same however many rows there are: few pages, no totals, no sorting without an index."""
+
+    paginator = FewPages
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
+    list_max_show_all = 0
+    list_disable_select_all = True
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[PagedList]:
+        return PagedList
+
+
+class Window(Listing):
+    sortable_by = ()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -31,6 +49,29 @@ def pretty(value: Any) -> SafeString | str:
     return format_html('<pre style="white-space: pre-wrap; margin: 0">{}</pre>', text)
 
 
-def seconds(age: Any) -> str:
-    """A `timedelta` as "4 s"; "-" for none."""
-    return "-" if age is None else f"{age.total_seconds():.0f} s"
+def badge(text: str, color: str, hint: str = "") -> SafeString:
+    """`color`: "info", "danger", "warning", "success", "primary", or "" for grey; `hint` is seen under the mouse."""
+    return render_to_string("unfold/helpers/label.html", {"text": text, "type": color, "label_title": hint})
+
+
+def link(page: str, key: Any, text: str) -> SafeString:
+    """`page`: as in "chat_chat"; to the row whose primary key is `key`."""
+    where = reverse(f"admin:{page}_change", args=[key])
+    return format_html('<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', where, text)
+
+
+def list_link(page: str, query: str, text: str) -> SafeString:
+    """To the list of `page`, filtered by `query`."""
+    where = f"{reverse(f'admin:{page}_changelist')}?{query}"
+    return format_html('<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', where, text)
+
+
+def age(lasted: Any) -> str:
+    """A `timedelta` as "4 s", "3 min", "5 h", "2 d"; "-" for none."""
+    if lasted is None:
+        return "-"
+    seconds = max(0.0, lasted.total_seconds())
+    for unit, lasts in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * lasts:
+            return f"{seconds / lasts:.0f} {unit}"
+    return f"{seconds:.0f} s"

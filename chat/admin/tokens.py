@@ -5,18 +5,19 @@ from typing import Any
 from django.contrib import admin, messages
 from django.http import HttpRequest
 
+from chat.admin.readonly import Listing
 from chat.models import ApiToken
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(admin.ModelAdmin):
+class ApiTokenAdmin(Listing):
     list_display = ("begins_with", "name", "user", "created_at")
     list_select_related = ("user",)
     search_fields = ("name", "user__username", "hint")
-    ordering = ("-created_at",)
+    ordering = ("-id",)
+    sortable_by = ()
     fields = ("user", "name")
     autocomplete_fields = ("user",)
-    show_full_result_count = False
 
     @admin.display(description="begins with")
     def begins_with(self, token: ApiToken) -> str:

@@ -13,6 +13,11 @@ from django.db.models.functions import Now
 
 from chat.models import triggers
 
+IMPOSSIBLE = Q(archived=True, status__in=["running", "interrupting", "requires_action"]) | ~Q(
+    status__in=["waiting", "running", "interrupting", "requires_action", "error"]
+)
+"""Rows that no queue could make valid (`chat/execution.py`). There should be none, and an index finds them at once."""
+
 
 class Chat(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -92,6 +97,14 @@ class Chat(models.Model):
                 condition=Q(status="requires_action"),
             ),
             models.Index(fields=["root", "id"], name="chat_of_family", condition=Q(root__isnull=False)),
+            models.Index(fields=["-updated_at"], name="chat_by_activity"),
+            models.Index(
+                fields=["-updated_at"],
+                name="chat_stopped_on_error",
+                condition=Q(archived=False, status="error"),
+            ),
+            models.Index(fields=["-updated_at"], name="chat_archived_by_activity", condition=Q(archived=True)),
+            models.Index(fields=["id"], name="chat_in_an_impossible_state", condition=IMPOSSIBLE),
             models.Index(
                 fields=["updated_at"],
                 name="chat_with_work_to_do",

@@ -3,9 +3,45 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
 
 
 @pytest.fixture(autouse=True)
 def passwords_cost_nothing(settings: Any) -> None:
     """Django's own hash takes a tenth of a second for every user that a test makes."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def superuser(client: Client, django_user_model: Any, db: None) -> Client:
+    client.force_login(django_user_model.objects.create_superuser("root"))
+    return client
+
+
+@pytest.fixture
+def staff(django_user_model: Any, db: None) -> Client:
+    """Who may enter the admin, and has no rights there."""
+    return _as(django_user_model.objects.create_user("clerk", is_staff=True))
+
+
+@pytest.fixture
+def viewer(django_user_model: Any, db: None) -> Client:
+    """Staff who may look at everything."""
+    person = django_user_model.objects.create_user("auditor", is_staff=True)
+    person.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    return _as(person)
+
+
+@pytest.fixture
+def stranger(django_user_model: Any, db: None) -> Client:
+    """A user like everybody, with all rights, but not staff."""
+    person = django_user_model.objects.create_user("everybody")
+    person.user_permissions.set(Permission.objects.all())
+    return _as(person)
+
+
+def _as(person: Any) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client

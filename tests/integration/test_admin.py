@@ -45,18 +45,6 @@ def rows(chat: Chat, user: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def superuser(client: Client, django_user_model: Any, db: None) -> Client:
-    client.force_login(django_user_model.objects.create_superuser("root"))
-    return client
-
-
-@pytest.fixture
-def staff(client: Client, django_user_model: Any, db: None) -> Client:
-    client.force_login(django_user_model.objects.create_user("clerk", is_staff=True))
-    return client
-
-
 def list_of(name: str) -> str:
     return reverse(f"admin:chat_{name}_changelist")
 
@@ -133,12 +121,12 @@ def test_interrupting_is_the_transition_with_its_refusals(superuser: Client, cha
     with chat_update(idle.pk) as update:
         transitions.finish_turn(update)
     page = superuser.post(
-        list_of("chat"), {"action": "interrupt_selected", "_selected_action": [chat.pk, idle.pk]}, follow=True
+        list_of("chat"), {"action": "interrupt", "_selected_action": [chat.pk, idle.pk]}, follow=True
     ).content.decode()
     assert chat_read(chat.pk).state is State.I1
     assert chat_read(idle.pk).state is State.W
-    assert "interrupted." in page
-    assert "A chat in state W does not allow interrupt." in page
+    assert "1 chat interrupted." in page
+    assert f"1 chat refused: A chat in state W does not allow interrupt. ({idle.pk})" in page
 
 
 def test_who_may_only_look_cannot_interrupt(
@@ -146,8 +134,8 @@ def test_who_may_only_look_cannot_interrupt(
 ) -> None:
     clerk = django_user_model.objects.get(username="clerk")
     clerk.user_permissions.add(Permission.objects.get(codename="view_chat"))
-    assert "interrupt_selected" not in staff.get(list_of("chat")).content.decode()
-    staff.post(list_of("chat"), {"action": "interrupt_selected", "_selected_action": [chat.pk]})
+    assert 'name="action"' not in staff.get(list_of("chat")).content.decode()
+    staff.post(list_of("chat"), {"action": "interrupt", "_selected_action": [chat.pk]})
     assert chat_read(chat.pk).state is State.R1
 
 

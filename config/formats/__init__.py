@@ -1,0 +1,1 @@
+"""How dates are written in pages: alike everywhere, sortable, to the second; the zone is UTC, as in the API."""

@@ -1,0 +1,86 @@
+"""A real Chromium, a real server, a real database. Without a Chromium these tests are skipped, and say so.
+
+`CHATD_CHROMIUM` names one; else the usual names are looked for in PATH. CI installs Debian's (`.ci/run`).
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ALONE = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""It may run as root, and asks nobody but the server under test."""
+TIMEOUT = 15_000
+"""Milliseconds that the browser waits for what a test expects."""
+
+
+def chromium() -> str | None:
+    """The path of a Chromium, None if there is none."""
+    if wanted := os.environ.get("CHATD_CHROMIUM"):
+        return wanted
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Not for longer than its tests: while it lives, this thread has a loop, and no other test could run one."""
+    path = chromium()
+    if path is None:
+        pytest.skip(f"no Chromium: none of {', '.join(NAMES)} is in PATH (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    # Playwright's loop runs in this thread, so Django takes the tests' own queries for those of a coroutine.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=ALONE)
+        yield started
+        started.close()
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def site(live_server: Any, settings: Any) -> str:
+    """The address of a server of this test's database."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    return str(live_server.url)
+
+
+@pytest.fixture
+def visit(browser: Any, site: str, client: Any) -> Iterator[Callable[[Any], Any]]:
+    """`visit(user)`: a page of a browser in which `user` is logged in; whatever goes wrong in it fails the test."""
+    contexts, wrong = [], []
+
+    def open_for(user: Any) -> Any:
+        client.force_login(user)
+        context = browser.new_context(base_url=site, viewport={"width": 1440, "height": 1000})
+        contexts.append(context)
+        session = client.cookies[django_settings.SESSION_COOKIE_NAME].value
+        context.add_cookies([{"name": django_settings.SESSION_COOKIE_NAME, "value": session, "url": site}])
+        page = context.new_page()
+        page.set_default_timeout(TIMEOUT)
+        page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
+        page.on("requestfailed", lambda request: wrong.append(f"not loaded: {request.url} {request.failure}"))
+        page.on("response", lambda answer: answer.status >= 500 and wrong.append(f"{answer.status}: {answer.url}"))
+        page.on("request", lambda sent: sent.url.startswith((site, "data:")) or wrong.append(f"outside: {sent.url}"))
+        return page
+
+    yield open_for
+    for context in contexts:
+        context.close()
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join(TIMEOUT / 1000)  # of the server: it ends with the browser's connection
+    assert wrong == []

@@ -1,0 +1,103 @@
+"""The beat schedule in the admin: pause, resume, slow down, run at once."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
+
+from chat.admin.schedule import PeriodicTaskAdmin
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/django_celery_beat/periodictask/"
+
+
+@pytest.fixture
+def task() -> PeriodicTask:
+    """It ran once, a while ago."""
+    task = PeriodicTask.objects.get(name="reap_stale_leases")
+    PeriodicTask.objects.filter(pk=task.pk).update(last_run_at="2026-01-02T03:04:05Z", total_run_count=7)
+    task.refresh_from_db()
+    return task
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """What went to Celery: (task, queue); the broker is not asked."""
+    told: list[tuple[str, Any]] = []
+    app = PeriodicTaskAdmin.celery_app._get_current_object()
+    monkeypatch.setattr(app, "send_task", lambda name, queue, **_: told.append((name, queue)))
+    return told
+
+
+def press(client: Client, task: PeriodicTask, name: str) -> Any:
+    where = reverse("admin:django_celery_beat_periodictask_press", args=[task.pk, name])
+    return client.post(where, follow=True)
+
+
+def test_a_paused_task_still_says_when_it_ran_last_and_beat_is_told(superuser: Client, task: PeriodicTask) -> None:
+    told_at = PeriodicTasks.last_change()
+    assert "Paused: reap_stale_leases." in press(superuser, task, "pause").content.decode()
+    task.refresh_from_db()
+    assert (task.enabled, task.last_run_at.year, task.total_run_count) == (False, 2026, 7)
+    assert PeriodicTasks.last_change() != told_at
+    assert "Running again: reap_stale_leases." in press(superuser, task, "resume").content.decode()
+    task.refresh_from_db()
+    assert task.enabled
+
+
+def test_of_a_paused_task_whose_last_run_beat_forgot_the_list_does_not_say_never(
+    superuser: Client, task: PeriodicTask
+) -> None:
+    PeriodicTask.objects.filter(pk=task.pk).update(enabled=False, last_run_at=None)
+    assert "not since it was paused" in superuser.get(LIST).content.decode()
+
+
+def test_a_task_is_slowed_down_by_another_interval(superuser: Client, task: PeriodicTask) -> None:
+    PeriodicTask.objects.filter(pk=task.pk).update(enabled=False)
+    slower = IntervalSchedule.objects.create(every=10, period="minutes")
+    page = superuser.get(reverse("admin:django_celery_beat_periodictask_change", args=[task.pk]))
+    form = page.context["adminform"].form
+    values = {name: form[name].value() for name in form.fields}
+    values = {name: value for name, value in values.items() if value not in (None, False)}
+    answer = superuser.post(page.request["PATH_INFO"], {**values, "interval": slower.pk})
+    assert answer.status_code == 302, answer.context["errors"]
+    task.refresh_from_db()
+    assert (task.interval, task.task, task.queue) == (slower, "chatworker.reap_stale_leases", "maintenance")
+    assert (task.enabled, task.last_run_at.year) == (False, 2026), "and paused as it was, it still says when it ran"
+
+
+def test_a_task_runs_at_once_in_its_queue(superuser: Client, task: PeriodicTask, sent: list[Any]) -> None:
+    assert "Sent to run now: reap_stale_leases." in press(superuser, task, "run_now").content.decode()
+    chosen = {"action": "run_now", "_selected_action": [task.pk]}
+    assert "Sent to run now" in superuser.post(LIST, chosen, follow=True).content.decode()
+    assert sent == [("chatworker.reap_stale_leases", "maintenance")] * 2
+
+
+def test_a_broker_that_is_away_costs_a_message_and_not_the_page(
+    superuser: Client, task: PeriodicTask, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = PeriodicTaskAdmin.celery_app._get_current_object()
+    monkeypatch.setattr(app.conf, "broker_url", "redis://127.0.0.1:9/0")
+    monkeypatch.setattr(app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
+    page = press(superuser, task, "run_now")
+    assert page.status_code == 200
+    assert "Redis did not take it" in page.content.decode()
+
+
+@pytest.mark.parametrize("name", ["run_now", "pause", "resume"])
+def test_who_may_only_look_runs_and_pauses_nothing(
+    viewer: Client, task: PeriodicTask, sent: list[Any], name: str
+) -> None:
+    before = list(PeriodicTask.objects.order_by("pk").values())
+    assert press(viewer, task, name).status_code == 403
+    viewer.post(LIST, {"action": name, "_selected_action": [task.pk]})
+    assert (list(PeriodicTask.objects.order_by("pk").values()), sent) == (before, [])
+
+
+def test_a_link_runs_nothing(superuser: Client, task: PeriodicTask, sent: list[Any]) -> None:
+    where = reverse("admin:django_celery_beat_periodictask_press", args=[task.pk, "run_now"])
+    assert superuser.get(where).status_code == 405
+    assert press(superuser, task, "get_urls").status_code == 404
+    assert sent == []
