@@ -44,7 +44,8 @@ _MENU = [
             _page("Periodic tasks", "schedule", "django_celery_beat", "periodictask"),
             _page("Intervals", "timelapse", "django_celery_beat", "intervalschedule"),
             _page("Crontabs", "calendar_month", "django_celery_beat", "crontabschedule"),
-            # Here: what is kept for how long, and what the last runs have done.
+            _page("Retention", "auto_delete", "chat", "retentionpolicy"),
+            _page("Last runs", "history", "chat", "taskrun"),
         ],
     },
     {

@@ -27,7 +27,9 @@ from django_celery_beat.models import (
 from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from chat.admin.pages import PagedList
 from chat.admin.readonly import Listing, age, badge
+from chat.task_runs import last_runs
 
 PUBLISH_TIMEOUT = 1.0
 """Seconds: somebody waits for the page."""
@@ -48,11 +50,25 @@ class TaskForm(beat.PeriodicTaskForm):
             self.fields["task"].widget = UnfoldAdminTextInputWidget()
 
 
+class TaskList(PagedList):
+    """The tasks of a page know of their last runs, all asked for at once."""
+
+    result_list: Any
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        tasks: list[Any] = list(self.result_list)
+        known = last_runs([task.name for task in tasks])
+        for task in tasks:
+            task.known_run = known.get(task.name)
+        self.result_list = tasks
+
+
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, Listing):
     form = TaskForm
     date_hierarchy = None
-    list_display = ("name", "runs", "every", "last_ran", "total_run_count", "description")
+    list_display = ("name", "runs", "every", "last_ran", "took", "did", "total_run_count", "description")
     list_filter = ("enabled",)
     actions = ("run_now", "pause", "resume")
     ordering = ("name",)
@@ -89,6 +105,23 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, Listing):
         if task.last_run_at:
             return f"{age(timezone.now() - task.last_run_at)} ago"
         return "never" if task.enabled else "not since it was paused"  # beat forgets the time of a paused task
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[PagedList]:
+        return TaskList
+
+    @admin.display(description="took")
+    def took(self, task: PeriodicTask) -> str:
+        run = task.known_run
+        if run is None or run.took is None:
+            return "-" if run is None else "killed" if run.interrupted else "running"
+        return f"{run.took:.1f} s" if run.took >= 1 else f"{run.took * 1000:.0f} ms"
+
+    @admin.display(description="did")
+    def did(self, task: PeriodicTask) -> SafeString | str:
+        run = task.known_run
+        if run and run.error:
+            return badge("failed", "danger", run.error)
+        return ", ".join(f"{name} {number}" for name, number in run.did.items()) or "-" if run else "-"
 
     @admin.display(description="in words")
     def crontab_translation(self, task: PeriodicTask) -> str:
