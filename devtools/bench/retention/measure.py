@@ -26,14 +26,21 @@ MOST_ARCHIVED = 20_000
 ALONE_LASTS = 15.0
 ROUNDS, ROUND_LASTS = 6, 5.0
 """Of live turns, without and with the purge, each for so many seconds."""
-FASTEST = 2500
+LEAST_TURNS = 10
+"""Of a round."""
+FASTEST = 4000
 """Chats a second that a purge may do: times are shorter where fewer are there, so that none runs dry."""
 BUSY = 0.5
 """Load per processor from which the figures say more about the neighbours."""
 _BEGUN = time.monotonic()
 
 
+class FiguresInvalid(Exception):
+    """What was measured is not what was meant to be."""
+
+
 def measure(chats: int) -> dict[str, Any]:
+    """The figures. Raises `FiguresInvalid`."""
     load = os.getloadavg()[0]
     if load > BUSY * (os.cpu_count() or 1):
         _say(f"this machine is busy (load {load:.1f}): nothing else should run")
@@ -91,6 +98,8 @@ def _live_turns(purger: Purger, lasts: float) -> dict[str, Any]:
             chats, seconds = chats + did["chats"], seconds + did["seconds"]
     if talkers.errors:
         raise talkers.errors[0]
+    if min(map(len, quiet + purging)) < LEAST_TURNS:
+        raise FiguresInvalid("there were too few chats to purge for as long as that takes: give more --chats")
     return {"turns": figures.turns(quiet, purging), "purge_beside_turns_per_s": round(chats / seconds)}
 
 
