@@ -5,13 +5,18 @@ from typing import Any
 
 import hypothesis
 import pytest
+from django.test import TransactionTestCase
 
+from tests.flush import flush
 from tests.leaks import leaves_nothing_behind
 
 # The same examples in every run, so that a red run is red again; `--hypothesis-profile=explore` looks for new ones.
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.register_profile("explore", derandomize=False, max_examples=2000)
 hypothesis.settings.load_profile("repeatable")
+
+
+TransactionTestCase._fixture_teardown = flush  # type: ignore[method-assign]
 
 
 @pytest.fixture(autouse=True)

@@ -79,8 +79,9 @@ def test_a_broker_that_is_away_costs_a_message_and_not_the_page(
     superuser: Client, task: PeriodicTask, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = PeriodicTaskAdmin.celery_app._get_current_object()
-    monkeypatch.setattr(app.conf, "broker_url", "redis://127.0.0.1:9/0")
     monkeypatch.setattr(app.conf, "broker_write_url", "redis://127.0.0.1:9/0")
+    monkeypatch.setattr(app, "_pool", None)  # those that are made now would stay, with this address
+    monkeypatch.setattr(app.amqp, "_producer_pool", None)
     page = press(superuser, task, "run_now")
     assert page.status_code == 200
     assert "Redis did not take it" in page.content.decode()
