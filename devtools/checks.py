@@ -7,6 +7,8 @@ that all findings are seen. This process holds the embedded servers, so they sta
 
 import fcntl
 import os
+import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -26,7 +28,9 @@ STATIC = {
 }
 
 LONG = ("tests/integration/test_state_machine.py", "tests/integration/test_races.py")
-"""Minutes of random walks and races; they share nothing with the other tests but the machine."""
+"""Minutes of random walks and races: they ask for no speed, and give way to the others."""
+REAL = ("tests/acceptance",)
+"""Whole systems that start, talk and are killed: they wait more than they work."""
 
 HELP = """\
 Usage: ./dev test [PYTEST ARGUMENTS]
@@ -60,20 +64,23 @@ def main(arguments: list[str]) -> int:
 
 
 def _everything(data_dir: Path) -> bool:
-    """All tests; the long random ones beside the others, on servers of their own, giving way to them."""
+    """All tests. The long and the real ones beside the others, on servers of their own."""
     apart = {**os.environ, "CHATD_DATA_DIR": str(data_dir / "apart")}
     said = data_dir / "apart.log"
+    long, real = (shlex.join((*PYTHON, "pytest", "--durations=10", *paths)) for paths in (LONG, REAL))
     with said.open("w") as file:
         beside = subprocess.Popen(
-            ("nice", *PYTHON, "pytest", *LONG), cwd=project.ROOT, env=apart, stdout=file, stderr=subprocess.STDOUT
-        )
+            ("sh", "-c", f"nice {long}; long=$?; {real}; exit $((long + $?))"),
+            cwd=project.ROOT, env=apart, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
         try:
-            passed = _step("pytest", (*PYTHON, "pytest", "--durations=25", *(f"--ignore={path}" for path in LONG)))
-            print(f"dev: waiting for {' and '.join(LONG)}", flush=True)
+            others = (f"--ignore={path}" for path in (*LONG, *REAL))
+            passed = _step("pytest", (*PYTHON, "pytest", "--durations=25", *others))
+            print(f"dev: waiting for {', '.join((*LONG, *REAL))}", flush=True)
             beside.wait()
         finally:
             if beside.poll() is None:
-                beside.terminate()
+                os.killpg(beside.pid, signal.SIGTERM)
                 beside.wait()
     print(said.read_text())
     return passed and beside.returncode == 0

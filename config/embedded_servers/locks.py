@@ -5,8 +5,8 @@ directory.
 death, and programs that a user executes do not inherit it. `embedded.start.lock` is held exclusively while
 servers start or stop.
 Invariant: the users' lock is taken exclusively only under the start lock, so a shared hold never has to
-wait. A forked child gets a hold of its own, because a lock that it shared with its parent would end with
-neither or both.
+wait. A forked child gets a hold of its own, taken before the fork, because a lock that it shared with its parent
+would end with neither or both.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,9 @@ class _Hold:
 
 _holds: dict[Path, _Hold] = {}
 _holds_guard = threading.Lock()
+_of_child: dict[Path, int] = {}
+"""While this process forks: path → descriptor."""
+_one_fork_at_a_time = threading.Lock()
 
 
 @contextmanager
@@ -108,20 +111,29 @@ def _try_lock(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _renew_after_fork() -> None:
-    """In a forked child: its own hold instead of the inherited one, taken while the inherited one still
-    counts.
-    """
-    global _holds_guard
-    _holds_guard = threading.Lock()
-    for path, held in list(_holds.items()):
-        try:
-            renewed = _shared(path)
-        except OSError:  # the data directory is gone: there is nothing to hold
-            del _holds[path]
-        else:
-            _holds[path] = _Hold(renewed, os.getpid())
-        os.close(held.descriptor)
+def _hold_for_child() -> None:
+    """Before a fork: the hold that the child will have, so that it counts from its first moment on."""
+    _one_fork_at_a_time.acquire()
+    for path in list(_holds):
+        with suppress(OSError):  # the data directory is gone: there is nothing to hold
+            _of_child[path] = _shared(path)
 
 
-os.register_at_fork(after_in_child=_renew_after_fork)
+def _leave_to_child() -> None:
+    while _of_child:
+        os.close(_of_child.popitem()[1])  # the child has it open, so it stays held
+    _one_fork_at_a_time.release()
+
+
+def _take_over_in_child() -> None:
+    global _holds_guard, _one_fork_at_a_time
+    _holds_guard, _one_fork_at_a_time = threading.Lock(), threading.Lock()
+    for held in _holds.values():
+        os.close(held.descriptor)  # the parent's
+    _holds.clear()
+    while _of_child:
+        path, descriptor = _of_child.popitem()
+        _holds[path] = _Hold(descriptor, os.getpid())
+
+
+os.register_at_fork(before=_hold_for_child, after_in_parent=_leave_to_child, after_in_child=_take_over_in_child)

@@ -41,14 +41,21 @@ print(child, flush=True)
 """
 
 
+SLOW_CHILDREN = """
+import os
+import time
+os.register_at_fork(after_in_child=lambda: time.sleep(1))
+"""
+
+
 class User:
     """A process of its own that uses the servers until it is told to leave."""
 
     alive: ClassVar[list["User"]] = []
 
-    def __init__(self, data_dir: Path, then: str = "") -> None:
+    def __init__(self, data_dir: Path, then: str = "", *, first: str = "") -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", USES_THEM + then, str(data_dir)],
+            [sys.executable, "-c", first + USES_THEM + then, str(data_dir)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -145,8 +152,9 @@ def test_a_program_that_a_user_started_is_not_a_user(data_dir: Path) -> None:
         os.kill(program, signal.SIGKILL)
 
 
-def test_a_forked_child_stays_a_user_after_its_parent_left(data_dir: Path) -> None:
-    user = User(data_dir, FORKS)
+@pytest.mark.parametrize("first", ["", SLOW_CHILDREN], ids=["long ago", "at once"])
+def test_a_forked_child_stays_a_user_after_its_parent_left(data_dir: Path, first: str) -> None:
+    user = User(data_dir, FORKS, first=first)
     assert user.line() == "ready"
     user.proceed()
     child = int(user.line())

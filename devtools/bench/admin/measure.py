@@ -1,0 +1,59 @@
+"""The whole run, in a process whose Django is set up: seed, then ask for each page as a superuser, some times."""
+
+import time
+from statistics import median
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.test import Client
+
+from chat.catalogue import register_model
+from chat.rows.clock import database_now
+from chat.seeding.database import owners_of, seed, settle
+from chat.seeding.wish import Wish
+from devtools.bench.admin.pages import pages
+
+MESSAGES_PER_CHAT, CHATS_PER_OWNER = 10, 200
+TIMES = 5
+
+
+class PageFailed(Exception):
+    """A page did not answer with itself."""
+
+
+def measure(chats: int) -> dict[str, Any]:
+    """The figures; times are the server's, from request to answer. Raises `PageFailed`."""
+    print(f"seeding {chats:,} chats with {chats * MESSAGES_PER_CHAT:,} messages …", flush=True)
+    register_model("demo:demo", default=True)
+    wish = Wish(chats, chats * MESSAGES_PER_CHAT, database_now())
+    seed(wish, owners_of(wish, 1 + chats // CHATS_PER_OWNER))
+    settle()
+    settings.ALLOWED_HOSTS = ["*"]
+    browser = Client()
+    browser.force_login(get_user_model().objects.create_superuser("measuring"))
+    print("asking for every page …", flush=True)
+    found = {name: _ask(browser, name, address) for name, address in pages().items()}
+    slowest = max(found, key=lambda name: max(found[name]["first_ms"], found[name]["worst_ms"]))
+    return {
+        "chats": chats,
+        "slowest": slowest,
+        "slowest_ms": max(found[slowest]["first_ms"], found[slowest]["worst_ms"]),
+        "pages": found,
+    }
+
+
+def _ask(browser: Client, name: str, address: str) -> dict[str, Any]:
+    took = []
+    for _ in range(TIMES):
+        begun = time.perf_counter()
+        answer = browser.get(address, follow=True)
+        took.append((time.perf_counter() - begun) * 1000)
+        if answer.status_code != 200:
+            raise PageFailed(f"{name} ({address}): {answer.status_code}")
+    return {
+        "first_ms": round(took[0]),
+        "median_ms": round(median(took)),
+        "worst_ms": round(max(took)),
+        "kb": len(answer.content) // 1024,
+    }
