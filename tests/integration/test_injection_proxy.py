@@ -70,12 +70,16 @@ def owner(user: Any, demo_url: str, settings: Any, network: BadNetwork) -> Any:
     return user
 
 
+def workers_with_chats() -> int:
+    return RunnerLease.objects.values("worker_id").distinct().count()
+
+
 def talk(owner: Any, misbehave: Any, *, chats: int = 8, turns: int = 3) -> Books:
     """Chats that run while `misbehave()` does its work; at rest on return."""
     books = Books()
     with beating(), ThreadPoolExecutor(chats, thread_name_prefix="chat-client") as clients:
         talking = [clients.submit(converse, books, owner, turns=turns, more=SLOW) for _ in range(chats)]
-        wait_until(RunnerLease.objects.count, lambda leases: leases > 1, timeout=20)
+        wait_until(workers_with_chats, lambda workers: workers == 2, timeout=20)
         misbehave()
         for client in talking:
             client.result()
