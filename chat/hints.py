@@ -48,7 +48,7 @@ def redis_client() -> redis.Redis:
 
 @cache
 def _publisher() -> Publisher:
-    return Publisher(redis_client().connection_pool)
+    return Publisher(redis_client().connection_pool, patience=PUBLISH_TIMEOUT)
 
 
 @cache
@@ -75,7 +75,8 @@ def disconnect() -> None:
         _producers.cache_clear()
 
 
-os.register_at_fork(after_in_child=disconnect)
+# A child makes a connection of its own; the clients behind the others see to that themselves.
+os.register_at_fork(after_in_child=_publisher.cache_clear)
 
 
 _skip_until = 0.0

@@ -4,6 +4,7 @@ import threading
 from typing import Any
 
 from redis import ConnectionPool
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from chat.outage import REDIS_AWAY
 
@@ -12,22 +13,30 @@ class Publisher:
     """One connection for all threads: a message is handed to the kernel, which takes microseconds, and that is all.
 
     Redis is told to answer nothing, so whatever there is to read says that the connection has ended; it is then made
-    anew before the next message, not lost with it. A Redis that hangs is noticed when the kernel takes no more.
+    anew before the next message, not lost with it. A Redis that hangs is noticed when the kernel takes no more; whoever
+    comes meanwhile waits for `patience` seconds and no longer.
     """
 
-    def __init__(self, connections: ConnectionPool) -> None:
+    def __init__(self, connections: ConnectionPool, *, patience: float) -> None:
         self._connections = connections
+        self._patience = patience
         self._connection: Any = None  # of redis-py
         self._one_at_a_time = threading.Lock()
 
     def publish(self, channel: str, message: str) -> None:
-        """Raises one of `REDIS_AWAY`, after a second try."""
-        with self._one_at_a_time:
+        """Raises one of `REDIS_AWAY`: a connection that broke is made anew once, one that hangs is not tried again."""
+        if not self._one_at_a_time.acquire(timeout=self._patience):
+            raise TimeoutError("others wait for Redis already")
+        try:
             try:
                 self._send(channel, message)
-            except REDIS_AWAY:
+            except REDIS_AWAY as error:
                 self._close()
+                if isinstance(error, RedisTimeout):
+                    raise
                 self._send(channel, message)
+        finally:
+            self._one_at_a_time.release()
 
     def close(self) -> None:
         with self._one_at_a_time:

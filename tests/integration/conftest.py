@@ -1,16 +1,40 @@
 """Fixtures of the integration tests alone."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
+from chat import crash
+from chat.crash import Chaos, rules_in
+from demomodel.testing import demo_model_process
+
 
 @pytest.fixture(autouse=True)
 def passwords_cost_nothing(settings: Any) -> None:
     """Django's own hash takes a tenth of a second for every user that a test makes."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(scope="module")
+def demo_url() -> Iterator[str]:
+    """A model over HTTP that answers at once."""
+    with demo_model_process(interval=0) as demo:
+        yield demo.url
+
+
+@pytest.fixture
+def arm(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Chaos]:
+    """`arm("door.locked=sleep:8")`: crash points of this process from now on."""
+
+    def arm(rules: str) -> Chaos:
+        chaos = Chaos(rules_in(rules, role=""))
+        monkeypatch.setattr(crash, "armed", chaos)
+        return chaos
+
+    return arm
 
 
 @pytest.fixture

@@ -253,7 +253,7 @@ def test_when_redis_forgets_everything_the_writer_writes_it_again_from_1() -> No
 
 
 class Unreliable(EpisodeStore):
-    """Loses what it is told to: the command itself, or only the reply to it."""
+    """Loses what it is told to: the command itself, the connection under it, or only the reply to it."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         super().__init__(client)
@@ -263,12 +263,16 @@ class Unreliable(EpisodeStore):
         lost = self.loses.pop(0) if self.loses else ""
         if lost == "command":
             raise RedisGone("gone")
+        if lost == "connection":
+            raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
         await super().append(*args, **kwargs)
         if lost == "reply":
             raise RedisGone("gone")
 
 
-@pytest.mark.parametrize("loses", [["reply"], ["command"], ["reply", "reply"], ["command", "reply"]], ids=str)
+@pytest.mark.parametrize(
+    "loses", [["reply"], ["command"], ["connection"], ["reply", "reply"], ["command", "reply"]], ids=str
+)
 def test_a_lost_command_or_reply_makes_no_part_double_and_none_missing(loses: list[str]) -> None:
     async def test(bench: Bench) -> None:
         store = Unreliable(bench.redis)

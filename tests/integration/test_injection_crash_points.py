@@ -3,20 +3,19 @@
 That a process may end there is shown with real processes, in tests/acceptance/test_injected_faults.py.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from chat import crash, hints, transitions
+from chat import hints, transitions
 from chat.catalogue import register_model
-from chat.crash import POINTS, Chaos, CrashPoint, rules_in
+from chat.crash import POINTS, Chaos, CrashPoint
 from chat.update import chat_read, chat_update
 from chatworker import acquisition
 from chatworker.models import catalogue
 from chatworker.testing import wait_until, wait_until_idle
-from demomodel.testing import demo_model_process
 from tests.injected import forget_the_broker, running_workers
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(60)]
@@ -31,12 +30,6 @@ NOT_IN_A_TURN = (
 IN_A_TURN = sorted(point for point in POINTS if not point.startswith(NOT_IN_A_TURN))
 
 
-@pytest.fixture(scope="module")
-def demo_url() -> Iterator[str]:
-    with demo_model_process(interval=0) as demo:
-        yield demo.url
-
-
 @pytest.fixture
 def owner(user: Any, demo_url: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     settings.CHATD_LEASE_TTL, settings.CHATD_HEARTBEAT_INTERVAL = 2.0, 0.3
@@ -45,16 +38,6 @@ def owner(user: Any, demo_url: str, settings: Any, monkeypatch: pytest.MonkeyPat
     catalogue._kept.clear()
     register_model("demo:demo", base_url=demo_url, default=True)
     return user
-
-
-@pytest.fixture
-def arm(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Chaos]:
-    def arm(rules: str) -> Chaos:
-        chaos = Chaos(rules_in(rules, role=""))
-        monkeypatch.setattr(crash, "armed", chaos)
-        return chaos
-
-    return arm
 
 
 def chat_of(owner: Any, text: str) -> UUID:

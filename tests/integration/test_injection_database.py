@@ -4,7 +4,7 @@ The faults strike the connections of workers and clients; this test's own connec
 became of everything.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +13,6 @@ from django.db import connections
 
 from chat.catalogue import register_model
 from chatworker.models import catalogue
-from demomodel.testing import demo_model_process
 from devtools.chaos.injection.database_faults import Dice, rates_in
 from devtools.chaos.injection.faulty_postgres import base
 from devtools.chaos.injection.spec import Spec
@@ -21,12 +20,6 @@ from tests.injected import Books, balance, converse, counted_calls, running_work
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 CLIENTS = 12
-
-
-@pytest.fixture(scope="module")
-def demo_url() -> Iterator[str]:
-    with demo_model_process(interval=0) as demo:
-        yield demo.url
 
 
 @pytest.fixture

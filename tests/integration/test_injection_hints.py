@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,18 +16,11 @@ from chatworker.models import catalogue
 from chatworker.runner import Runner
 from chatworker.testing import wait_until, wait_until_idle
 from chatworker.work import generate
-from demomodel.testing import demo_model_process
 from devtools.chaos.injection.distortion import Distortion, bad_in, distorted
 from tests.injected import Books, asked, balance, converse, counted_calls, running_workers, wait_until_all_rest
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 CHATS, TURNS = 12, 3
-
-
-@pytest.fixture(scope="module")
-def demo_url() -> Iterator[str]:
-    with demo_model_process(interval=0) as demo:
-        yield demo.url
 
 
 @pytest.fixture

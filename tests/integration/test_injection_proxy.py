@@ -18,7 +18,6 @@ from chat.catalogue import register_model
 from chat.models import RunnerLease
 from chatworker.models import catalogue
 from chatworker.testing import wait_until
-from demomodel.testing import demo_model_process
 from devtools.chaos.injection.proxy import HOST
 from devtools.chaos.injection.proxy_process import ProxyProcess, proxy_process
 from tests.injected import Books, balance, beating, converse, database_clock, forget_the_broker, wait_until_all_rest
@@ -37,12 +36,6 @@ class BadNetwork:
     redis: ProxyProcess
     behind: CeleryProcess
     direct: CeleryProcess
-
-
-@pytest.fixture(scope="module")
-def demo_url() -> Iterator[str]:
-    with demo_model_process(interval=0) as demo:
-        yield demo.url
 
 
 def redis_socket() -> str:

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,13 +12,12 @@ from django.db import OperationalError
 
 from chat import crash, hints, transitions
 from chat.catalogue import register_model
-from chat.crash import Chaos, rules_in
+from chat.crash import Chaos
 from chat.models import Chat, RunnerLease
 from chat.update import chat_read, chat_update
 from chatworker import acquisition
 from chatworker.models import catalogue
 from chatworker.testing import wait_until, wait_until_idle
-from demomodel.testing import demo_model_process
 from tests.injected import (
     Books,
     asked,
@@ -37,28 +36,12 @@ LEASE_TTL = 2.0
 SLOW = "[chunks 9] [interval 0.1]"
 
 
-@pytest.fixture(scope="module")
-def demo_url() -> Iterator[str]:
-    with demo_model_process(interval=0) as demo:
-        yield demo.url
-
-
 @pytest.fixture
 def owner(user: Any, demo_url: str, settings: Any) -> Any:
     settings.CHATD_LEASE_TTL, settings.CHATD_HEARTBEAT_INTERVAL = LEASE_TTL, 0.3
     catalogue._kept.clear()
     register_model("demo:demo", base_url=demo_url, default=True)
     return user
-
-
-@pytest.fixture
-def arm(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Chaos]:
-    def arm(rules: str) -> Chaos:
-        chaos = Chaos(rules_in(rules, role=""))
-        monkeypatch.setattr(crash, "armed", chaos)
-        return chaos
-
-    return arm
 
 
 def start_chat(owner: Any, number: int, more: str = "") -> UUID:

@@ -1,5 +1,8 @@
 """Hints that nobody waits for: they arrive, also after Redis hung up, and one that cannot be sent says so."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -29,7 +32,7 @@ def client() -> Iterator[Any]:
 
 @pytest.fixture
 def publisher(client: Any) -> Iterator[Publisher]:
-    publisher = Publisher(client.connection_pool)
+    publisher = Publisher(client.connection_pool, patience=0.2)
     yield publisher
     publisher.close()
 
@@ -72,7 +75,7 @@ def test_the_message_after_redis_hung_up_is_not_lost_over_tcp_either(heard: Any,
     socket = unquote(urlsplit(settings.CHATD_REDIS_URL).path)
     with (
         proxy_process(socket, tmp_path / "control") as proxy,
-        closing(Publisher(redis.ConnectionPool(host=HOST, port=proxy.port))) as publisher,
+        closing(Publisher(redis.ConnectionPool(host=HOST, port=proxy.port), patience=0.2)) as publisher,
     ):
         publisher.publish(CHANNEL, "before")
         assert next(heard) == "before"
@@ -84,7 +87,7 @@ def test_the_message_after_redis_hung_up_is_not_lost_over_tcp_either(heard: Any,
 
 
 def test_a_redis_that_is_not_there_is_an_error(publisher: Publisher) -> None:
-    nowhere = Publisher(redis.ConnectionPool.from_url("unix:///nowhere/redis.sock"))
+    nowhere = Publisher(redis.ConnectionPool.from_url("unix:///nowhere/redis.sock"), patience=0.2)
     with pytest.raises(REDIS_AWAY):
         nowhere.publish(CHANNEL, "heard by nobody")
 
@@ -98,3 +101,32 @@ def test_publishing_waits_for_no_answer(publisher: Publisher, client: Any, heard
     finally:
         client.client_unpause()
     assert next(heard) == "while Redis answers nobody"
+
+
+def test_nobody_waits_long_behind_who_waits_for_a_redis_that_hangs(publisher: Publisher) -> None:
+    with publisher._one_at_a_time, pytest.raises(REDIS_AWAY):
+        publisher.publish(CHANNEL, "heard by nobody")
+
+
+FORKS_WHILE_SOMEBODY_PUBLISHES = """
+import os, django
+django.setup()
+from chat import hints
+hints._publisher().publish("chatd:test:publisher", "parent")
+hints._publisher()._one_at_a_time.acquire()
+child = os.fork()
+if child == 0:
+    hints._publisher().publish("chatd:test:publisher", "child")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+hints._publisher()._one_at_a_time.release()
+hints._publisher().publish("chatd:test:publisher", "parent again")
+"""
+
+
+def test_a_forked_child_publishes_over_a_connection_of_its_own(heard: Any) -> None:
+    subprocess.run(
+        [sys.executable, "-c", FORKS_WHILE_SOMEBODY_PUBLISHES],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}, check=True, timeout=60,
+    )  # fmt: skip
+    assert [next(heard) for _ in range(3)] == ["parent", "child", "parent again"]

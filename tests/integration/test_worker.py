@@ -22,16 +22,9 @@ from chatworker.models import catalogue
 from chatworker.runner import CHANNEL_SIZE, Runner
 from chatworker.testing import wait_until, wait_until_idle
 from chatworker.worker import ChatWorker
-from demomodel.testing import demo_model_process
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SLOW = "[long 200] [interval 0.02]"
-
-
-@pytest.fixture(scope="module")
-def demo_url() -> Iterator[str]:
-    with demo_model_process(interval=0) as demo:
-        yield demo.url
 
 
 @pytest.fixture
