@@ -76,6 +76,10 @@ class Fault:
 
 
 _TAKEOVER = Limits(3.0, 6.0)
+_ROOM_FOR_ANSWERS = (1.0, 7.0)
+"""Between blows that make others begin again: an answer that takes five seconds must have a chance, or after 25 attempts
+it is given up, as it should be.
+"""
 
 FAULTS = {
     fault.name: fault
@@ -84,13 +88,15 @@ FAULTS = {
             "kill-worker",
             "kill -9 of one of two chat workers",
             "others go on within seconds, long before the lease expires",
-            (3, 8, 200), "kill a chat worker", takes_over=True, whole_previews=True, limits=_TAKEOVER,
+            (3, 8, 200), "kill a chat worker", apart=_ROOM_FOR_ANSWERS, takes_over=True, whole_previews=True,
+            limits=_TAKEOVER,
         ),
         Fault(
             "kill-all-workers",
             "kill -9 of all chat workers at once",
             "their successors go on",
-            (1, 2, 20), "kill all chat workers", takes_over=True, whole_previews=True,
+            (1, 2, 20), "kill all chat workers", apart=_ROOM_FOR_ANSWERS, takes_over=True,
+            whole_previews=True,
         ),
         Fault(
             "sigterm-drain",
@@ -102,7 +108,8 @@ FAULTS = {
             "sigterm-now",
             "SIGTERM to a chat worker with CHATD_DRAIN_TIMEOUT=0",
             "others go on within a second of the signal",
-            (1, 4, 50), "tell a chat worker to end", profile=NO_DRAIN, whole_previews=True, limits=Limits(p99=1.0),
+            (1, 4, 50), "tell a chat worker to end", profile=NO_DRAIN, apart=_ROOM_FOR_ANSWERS,
+            whole_previews=True, limits=Limits(p99=1.0),
         ),
         Fault(
             "sigstop",
