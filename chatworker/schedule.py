@@ -1,4 +1,4 @@
-"""The beat schedule as code, and how it gets into the database: after every migrate.
+"""The beat schedule as code, and how it gets into the database: by a migration, and after every later migrate.
 
 What is missing is made. What the code changed since it last wrote an entry (`ScheduleDefault`) is written, unless an
 operator has changed that very field: a pause, another interval, another queue stay as they are. An entry that the code
@@ -6,7 +6,11 @@ no longer has goes, unless an operator has changed it.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
+
+from django.apps import apps as the_apps
+from django.apps.registry import Apps
 
 from chatworker.queues import MAINTENANCE_QUEUE
 
@@ -50,36 +54,37 @@ def entries(*, heartbeat_every: float) -> list[Entry]:
     ]
 
 
-def ensure_schedule(**_from_signal: Any) -> None:
-    """Keep the entries in step with the code; harmless to repeat."""
+def ensure_schedule(*, apps: Apps = the_apps, **_from_signal: Any) -> None:
+    """Keep the entries in step with the code; harmless to repeat. `apps`: those of a migration, or today's."""
     from django.conf import settings
     from django.db import transaction
-    from django_celery_beat.models import PeriodicTask
 
-    from chat.models import ScheduleDefault
-
+    schedule_default = apps.get_model("chat", "ScheduleDefault")
+    periodic_task = apps.get_model("django_celery_beat", "PeriodicTask")
     wanted = {entry.name: entry.written for entry in entries(heartbeat_every=settings.CHATD_HEARTBEAT_INTERVAL)}
     with transaction.atomic():
-        before = dict(ScheduleDefault.objects.values_list("name", "written"))
-        found = {entry.name: entry for entry in PeriodicTask.objects.filter(name__in=wanted.keys() | before.keys())}
+        before = dict(schedule_default.objects.values_list("name", "written"))
+        found = {entry.name: entry for entry in periodic_task.objects.filter(name__in=wanted.keys() | before.keys())}
         for name, written in wanted.items():
             if name not in found:
-                _write(PeriodicTask(name=name), written)
+                _write(apps, periodic_task(name=name), written)
             else:
                 # Of an entry from before there were such notes, only what the code says now is known to be ours.
                 ours = before.get(name, written)
                 stands = _standing(found[name])
-                _write(found[name], {key: new for key, new in written.items() if stands[key] == ours.get(key) != new})
-            ScheduleDefault.objects.update_or_create(name=name, defaults={"written": written})
+                changed = {key: new for key, new in written.items() if stands[key] == ours.get(key) != new}
+                _write(apps, found[name], changed)
+            schedule_default.objects.update_or_create(name=name, defaults={"written": written})
         for name in before.keys() - wanted.keys():
             if name in found and _standing(found[name]) == before[name] and found[name].enabled:
                 found[name].delete()
-            ScheduleDefault.objects.filter(name=name).delete()
+            schedule_default.objects.filter(name=name).delete()
 
 
 def _standing(entry: Any) -> dict[str, Any]:
     """What stands in the database now, in the form of `Entry.written`."""
-    every = entry.interval.schedule.run_every.total_seconds() if entry.interval else None
+    interval = entry.interval
+    every = timedelta(**{interval.period: interval.every}).total_seconds() if interval else None
     return {
         "task": entry.task,
         "every": every,
@@ -89,23 +94,18 @@ def _standing(entry: Any) -> dict[str, Any]:
     }
 
 
-def _write(entry: Any, fields: dict[str, Any]) -> None:
+def _write(apps: Apps, entry: Any, fields: dict[str, Any]) -> None:
     if not fields:
         return
     for key, value in fields.items():
         if key == "every":
-            entry.interval = _interval(value)
+            entry.interval = _interval(apps, value)
         else:
             setattr(entry, key, value)
     entry.save()
 
 
-def _interval(every: float) -> Any:
-    from django_celery_beat.models import IntervalSchedule
-
-    number, period = (
-        (int(every), IntervalSchedule.SECONDS)
-        if every.is_integer()
-        else (int(every * 1_000_000), IntervalSchedule.MICROSECONDS)
-    )
-    return IntervalSchedule.objects.get_or_create(every=number, period=period)[0]
+def _interval(apps: Apps, every: float) -> Any:
+    interval = apps.get_model("django_celery_beat", "IntervalSchedule")
+    number, period = (int(every), "seconds") if every.is_integer() else (int(every * 1_000_000), "microseconds")
+    return interval.objects.get_or_create(every=number, period=period)[0]

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from chat.models import ScheduleDefault, TaskRun
@@ -114,6 +116,20 @@ def test_entries_of_others_are_nobody_elses_business() -> None:
     PeriodicTask.objects.create(name="theirs", task="other.task", interval=interval(9))
     ensure_schedule()
     assert PeriodicTask.objects.filter(name="theirs").exists()
+
+
+def test_the_migration_makes_the_schedule_with_the_models_of_its_time() -> None:
+    PeriodicTask.objects.all().delete()
+    ScheduleDefault.objects.all().delete()
+    states = MigrationExecutor(connection).loader
+    migration = states.get_migration("chatworker", "0001_schedule")
+    apps = states.project_state(("chatworker", "0001_schedule")).apps
+    with connection.schema_editor() as editor:
+        migration.operations[0].code(apps, editor)
+    assert {entry.name: every(entry.name) for entry in PeriodicTask.objects.all()} == TASKS_OF_THE_DESIGN
+    made = list(PeriodicTask.objects.order_by("name").values())
+    ensure_schedule()
+    assert list(PeriodicTask.objects.order_by("name").values()) == made
 
 
 # --- planned from the end -----------------------------------------------------------------------------------------
