@@ -13,12 +13,13 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from devtools.chaos import options
+from devtools.chaos.faults import Fault
 
 
 def main(arguments: list[str]) -> int:
@@ -26,6 +27,10 @@ def main(arguments: list[str]) -> int:
         from devtools.chaos import mutations
 
         return mutations.main(arguments)
+    if "--hints" in arguments:
+        from devtools.chaos.injection import latency
+
+        return latency.main(arguments)
     chosen = options.parse(arguments)
     if chosen.only_list:
         _list()
@@ -51,7 +56,7 @@ def _run(chosen: options.Options) -> int:
     _say(f"seed {chosen.seed}; everything is in {folder}")
     results = []
     for profile, faults in itertools.groupby(
-        sorted(chosen.faults, key=lambda fault: fault.profile.name), key=lambda fault: fault.profile
+        sorted(_possible(chosen.faults), key=lambda fault: fault.profile.name), key=lambda fault: fault.profile
     ):
         _say(f"starting a Chatd with the settings “{profile.name}” …")
         with _target(folder / profile.name.replace(" ", "-"), profile) as target:
@@ -72,6 +77,17 @@ def _run(chosen: options.Options) -> int:
     if chosen.as_json:
         print(json.dumps(figures))
     return 1 if broken else 0
+
+
+def _possible(faults: Sequence[Fault]) -> Iterator[Fault]:
+    """Those that this machine can do; says which it cannot."""
+    from devtools.chaos.injection.handles import can_shift_clocks
+
+    for fault in faults:
+        if fault.needs_compiler and not can_shift_clocks():
+            _say(f"{fault.name}: left out, it needs Linux and a C compiler (Debian, Ubuntu: apt install gcc libc6-dev)")
+        else:
+            yield fault
 
 
 def _one(target: Any, fault: Any, chosen: options.Options, folder: Path) -> Any:

@@ -33,5 +33,7 @@ class Blow:
     worker_ids: tuple[str, ...] = ()
     chats_hit: int = 0
     """Chats that ran on these workers at that moment."""
+    times: int = 1
+    """How often it struck, of what strikes many times while it lasts."""
     late: str = ""
     """What was not as before in time afterwards; empty if everything was."""

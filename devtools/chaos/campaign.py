@@ -133,6 +133,7 @@ def _in_words(blows: Sequence[Blow]) -> str:
     return "; ".join(
         f"{blow.what} under {blow.streaming} streaming chats"
         + (f", {blow.chats_hit} of them its own" if blow.chats_hit else "")
+        + (f", {blow.times} times" if blow.times > 1 else "")
         + (f" — {blow.late}" if blow.late else "")
         for blow in blows
     )

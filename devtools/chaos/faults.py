@@ -21,6 +21,8 @@ class Profile:
     name: str
     lease_ttl: float = 20.0
     drain: float = 15.0
+    injected: bool = False
+    """Whether its processes carry clocks, hints, commits and a network that can be spoilt (`injection/`)."""
 
     @property
     def settings(self) -> dict[str, str]:
@@ -34,6 +36,7 @@ class Profile:
 USUAL = Profile("usual")
 NO_DRAIN = Profile("no drain", drain=0.0)
 SHORT_LEASE = Profile("short lease", lease_ttl=6.0)
+INJECTED = Profile("injected", lease_ttl=6.0, injected=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Fault:
     `lasts`: seconds of a blow that lasts. `at_end`: the share of blows that wait for the end of an answer.
     `takes_over`: its blows must make workers take over chats. `begins_again`: whether answers may be begun again.
     `whole_previews`: whether everybody sees all of an answer before it is saved. `loses_previews`: it may empty Redis
-    and kill who would write it again.
+    and kill who would write it again. `needs_compiler`: it is left out where there is no C compiler.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Fault:
     begins_again: bool = True
     whole_previews: bool = False
     loses_previews: bool = False
+    needs_compiler: bool = False
     limits: Limits = field(default_factory=Limits)
     drawn_from: tuple[str, ...] = ()
 
@@ -77,7 +81,7 @@ class Fault:
 
 _TAKEOVER = Limits(3.0, 6.0)
 _ROOM_FOR_ANSWERS = (1.0, 7.0)
-"""Between blows that make others begin again: an answer that takes five seconds must have a chance, or after 25 attempts
+"""Between blows that make others begin again: an answer that takes five seconds must have a chance. After 25 attempts
 it is given up, as it should be.
 """
 
@@ -169,6 +173,54 @@ FAULTS = {
             "kill -9 of the web process while it takes messages and streams",
             "what was acknowledged is there, clients come back by cursor; no answer is begun again",
             (1, 3, 50), "kill the web process", begins_again=False,
+        ),
+        Fault(
+            "clock-shift",
+            "the clock of a chat worker is 5 s, 10 minutes or a day wrong, in either direction",
+            "nobody notices",
+            (0, 1, 24), "shift the clock of a chat worker", profile=INJECTED, lasts=(7.0, 9.0),
+            lasts_in_full=(7.0, 9.0), begins_again=False, whole_previews=True, needs_compiler=True,
+        ),
+        Fault(
+            "clock-shift-kill",
+            "the same, and the other chat worker is killed meanwhile",
+            "the one with the wrong clock goes on within seconds",
+            (1, 1, 12), "shift the clock of a chat worker and kill the other", profile=INJECTED,
+            lasts=(6.0, 8.0), lasts_in_full=(6.0, 8.0), takes_over=True, whole_previews=True, needs_compiler=True,
+        ),
+        Fault(
+            "hints-lost",
+            "no hint and no wake-up arrives",
+            "the sweep and the looks of readers find everything, only later",
+            (1, 1, 10), "lose hints", profile=INJECTED, lasts=(7.0, 9.0), lasts_in_full=(7.0, 20.0),
+            begins_again=False,
+        ),
+        Fault(
+            "hints-shuffled",
+            "30 % of hints and wake-ups come twice, all of them up to half a second late, and so in another order",
+            "nothing happens twice",
+            (0, 1, 10), "double, delay and shuffle hints", profile=INJECTED, lasts=(7.0, 9.0),
+            lasts_in_full=(7.0, 20.0), begins_again=False,
+        ),
+        Fault(
+            "commits-in-doubt",
+            "of three COMMITs in ten nobody is told the outcome, or its backend is terminated in the middle of it",
+            "each is resolved, none doubled",
+            (1, 1, 20), "leave commits in doubt", profile=INJECTED, lasts=(7.0, 9.0), lasts_in_full=(7.0, 12.0),
+        ),
+        Fault(
+            "network-postgres",
+            "a proxy between a chat worker and Postgres delays, swallows, refuses or cuts",
+            "the chat worker finishes its answers, or others do",
+            (0, 1, 16), "spoil the way to Postgres", profile=INJECTED, lasts=(7.0, 10.0),
+            lasts_in_full=(7.0, 14.0),
+        ),
+        Fault(
+            "network-redis",
+            "the same between a chat worker and Redis",
+            "answers go on; none is begun again",
+            (0, 1, 16), "spoil the way to Redis", profile=INJECTED, lasts=(7.0, 10.0), lasts_in_full=(7.0, 14.0),
+            begins_again=False,
         ),
         Fault(
             "mixed",

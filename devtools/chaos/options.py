@@ -45,6 +45,9 @@ def parse(arguments: list[str]) -> Options:
         action="store_true",
         help="instead: remove each guard once and see tests fail (--only WORDS)",
     )
+    parser.add_argument(
+        "--hints", action="store_true", help="instead: how much slower it is with hints lost, doubled, late (--turns N)"
+    )
     found = parser.parse_args(arguments)
     if found.runs is not None and found.runs < 1:
         parser.error("--runs: at least 1")

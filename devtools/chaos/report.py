@@ -89,6 +89,7 @@ def _details(result: Result) -> dict[str, Any]:
     return {
         "runs": result.runs,
         "blows": len(result.blows),
+        "struck": sum(blow.times for blow in result.blows),
         "chats": result.chats,
         "answers": result.cost.answers,
         "requests": result.outcomes,

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from config import embedded
 from devtools.chaos.faults import Profile
-from devtools.chaos.strikes import BLOCK_FOR, PRELOADED
+from devtools.chaos.injection.handles import prepared
+from devtools.chaos.strikes.workers import BLOCK_FOR
 from devtools.chaos.target import CHAT_WORKERS, Target
 from devtools.stack import running_stack
 
+PRELOADED = Path(__file__).parent / "preloaded"
 READY_WITHIN = 60.0
 RESTART_WITHIN = 0.2
 
@@ -19,8 +22,16 @@ def running_target(folder: Path, profile: Profile) -> Iterator[Target]:
     """A system of its own under `folder`, whole and watched. Raises `StackFailed`, `TimeoutError`."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = {**profile.settings, BLOCK_FOR: str(folder / "block-for"), "PYTHONPATH": str(PRELOADED)}
-    with running_stack(folder / "data", workers=CHAT_WORKERS, restart_within=RESTART_WITHIN, **settings) as stack:
-        target = Target(stack, profile)
+    data_dir, roles = folder / "data", [f"chat-worker-{number + 1}" for number in range(CHAT_WORKERS)]
+    with ExitStack() as opened:
+        injections = None
+        if profile.injected:
+            injections, more = opened.enter_context(prepared(folder / "injected", embedded.addresses(data_dir), roles))
+            settings |= more
+        stack = opened.enter_context(
+            running_stack(data_dir, workers=CHAT_WORKERS, restart_within=RESTART_WITHIN, **settings)
+        )
+        target = Target(stack, profile, injections)
         asyncio.run(_prepare(target))
         yield target
 

@@ -21,6 +21,7 @@ import redis
 from config import embedded
 from devtools.chaos import audit
 from devtools.chaos.faults import Profile
+from devtools.chaos.injection.handles import Injections
 from devtools.chaos.oracle.evidence import Rest
 from devtools.stack import Stack
 from devtools.state import State
@@ -57,8 +58,8 @@ class Worker:
 
 
 class Target:
-    def __init__(self, stack: Stack, profile: Profile) -> None:
-        self.stack, self.profile = stack, profile
+    def __init__(self, stack: Stack, profile: Profile, injections: Injections | None = None) -> None:
+        self.stack, self.profile, self.injections = stack, profile, injections
         self._addresses = embedded.addresses(stack.data_dir)
         self._sizes: dict[int, dict[str, int]] = {}
         self._warm: set[int] = set()  # pids that had their first rest before the last one
@@ -85,11 +86,13 @@ class Target:
             key=lambda worker: worker.role,
         )
 
-    async def busy_worker(self, pick: float, *, within: float) -> Worker | None:
-        """One of the chat workers that run at least one chat; None if none does within so many seconds."""
+    async def busy_worker(self, pick: float, *, within: float, role: str = "") -> Worker | None:
+        """One of the chat workers, or that of `role`, that runs at least one chat; None if none does within so many
+        seconds.
+        """
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
-            if busy := [worker for worker in await self.workers() if worker.chats]:
+            if busy := [one for one in await self.workers() if one.chats and one.role.startswith(role)]:
                 return busy[int(pick * len(busy))]
             await asyncio.sleep(LOOK_EVERY)
         return None

@@ -1,5 +1,6 @@
 """What a fault run asks for, read and refused: crash points, database faults, distorted hints."""
 
+import gc
 import json
 import os
 import re
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from chat import hints
 from chat.crash import DROPPABLE, POINTS, Chaos, CrashPoint, Rule, chaos_of, crash_point, rules_in
+from devtools.chaos.injection import distortion
 from devtools.chaos.injection.database_faults import KINDS, Dice, Rates, rates_in
 from devtools.chaos.injection.distortion import Bad, bad_in
 from devtools.chaos.injection.spec import Spec, tell
@@ -206,3 +209,14 @@ def test_a_file_changes_what_is_asked_for_while_a_process_runs(tmp_path: Path, m
     assert spec.current() == Bad(double=0.5)
     tell(tmp_path, "hints", "")
     assert spec.current() == Bad()
+
+
+def test_hints_stay_distorted_for_as_long_as_the_process_lives() -> None:
+    before = hints.publish_update
+    distortion.install()
+    try:
+        gc.collect()
+        assert hints.publish_update is not before
+    finally:
+        distortion._until_the_end.close()
+    assert hints.publish_update is before

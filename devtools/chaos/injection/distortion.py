@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +147,10 @@ def distorted(distortion: Distortion) -> Iterator[Distortion]:
         distortion.close()
 
 
+_until_the_end = ExitStack()
+"""Holds what was installed: let go, it would put everything back."""
+
+
 def install() -> None:
     """For the rest of this process's life, as the environment says."""
-    distorted(Distortion(Spec("hints", bad_in).current)).__enter__()
+    _until_the_end.enter_context(distorted(Distortion(Spec("hints", bad_in).current)))

@@ -1,4 +1,4 @@
-"""How much slower a turn is when hints are lost, doubled or late: `python -m devtools.chaos.injection.latency`.
+"""How much slower a turn is when hints are lost, doubled or late: `./dev chaos --hints`.
 
 One system, one client, one distortion after the other. Of each turn: from the request until the answer is saved, and
 until a reader of the stream has seen the chat at rest; of each stop: until the chat is at rest. Seconds, median and
@@ -8,7 +8,6 @@ worst. Nothing else may differ: every answer is compared with what was asked.
 import argparse
 import asyncio
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -122,9 +121,10 @@ def row(name: str, measured: Measured) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--turns", type=int, default=20)
-    parser.add_argument("--stops", type=int, default=5)
+    parser = argparse.ArgumentParser(prog="./dev chaos --hints", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--hints", action="store_true", required=True)
+    parser.add_argument("--turns", type=int, default=20, metavar="N", help="of each distortion (20)")
+    parser.add_argument("--stops", type=int, default=5, metavar="N", help="of each distortion (5)")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="chatd-latency-") as folder:
         chaos = Path(folder) / "chaos"
@@ -141,7 +141,3 @@ def main(arguments: Sequence[str]) -> int:
                 time.sleep(2 * LOOK_EVERY)
                 print(row(name, asyncio.run(measure(stack, turns=options.turns, stops=options.stops))), flush=True)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 LOOK_EVERY = 0.1
 """Seconds between looks at the file."""
+BEHIND_PROXIES = "chat-worker-1"
+"""The process that reaches Postgres and Redis through proxies where a run has them."""
 
 
 class Spec(Generic[T]):
