@@ -3,6 +3,10 @@
 
 import os
 import sys
+from typing import NoReturn
+
+NO_SUCH_TABLE = "42P01"
+"""The code of Postgres; its message names the table."""
 
 
 def main() -> None:
@@ -11,7 +15,20 @@ def main() -> None:
         from django.core.management import execute_from_command_line
     except ImportError:
         sys.exit("Django is not installed here: use ./dev, or `.venv/bin/python manage.py …` after `./dev test`.")
-    execute_from_command_line(sys.argv)
+    from django.db import OperationalError, ProgrammingError
+
+    try:
+        execute_from_command_line(sys.argv)
+    except ProgrammingError as error:
+        if getattr(error.__cause__, "sqlstate", None) != NO_SUCH_TABLE:
+            raise
+        _give_up(error, "The database is not set up: `./dev up` does it, or `.venv/bin/python manage.py migrate`.")
+    except OperationalError as error:
+        _give_up(error, "Postgres does not answer, or not in time: is it up, and is DATABASE_URL right?")
+
+
+def _give_up(error: Exception, what_to_do: str) -> NoReturn:
+    sys.exit(f"{str(error).strip().splitlines()[0]}\n{what_to_do}")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import connection
 
 from chat.explain.situation import count
 from chat.management.progress import Progress
+from chat.management.refusals import database_refusals
 from chat.retention.policy import Policy, current_policy, cutoff_of
 from chat.rows.clock import database_now
 from chat.task_runs import UnderWay
@@ -44,6 +45,7 @@ class RetainingCommand(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="count what is due, change nothing")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
+    @database_refusals()
     def handle(self, *args: Any, **options: Any) -> None:
         begun = time.monotonic()
         for name in ("days", "limit"):
@@ -58,8 +60,6 @@ class RetainingCommand(BaseCommand):
             raise SystemExit(130) from None
         except UnderWay:
             raise CommandError("Another run is under way, perhaps beat's. Nothing was done; try again later.") from None
-        except (DatabaseError, InterfaceError) as error:
-            raise CommandError(f"The database refused it: {str(error).strip().splitlines()[0]}") from None
         if options["json"]:
             report = {"dry_run": options["dry_run"], "days": days, "cutoff": cutoff and cutoff.isoformat(), **did}
             self.stdout.write(json.dumps({**report, "seconds": round(time.monotonic() - begun, 2)}))

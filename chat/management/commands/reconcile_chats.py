@@ -7,13 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import connection
 
 from chat import transitions
 from chat.errors import ChatNotFound, TransitionNotAllowed
 from chat.execution import State
 from chat.explain.situation import count
 from chat.management.progress import Progress
+from chat.management.refusals import database_refusals
 from chat.rows.invalid import invalid_chats
 from chat.update import chat_read, chat_update
 
@@ -41,15 +42,13 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="say which, change nothing")
         parser.add_argument("--json", action="store_true", help="print one JSON object: dry_run, chats, failed")
 
+    @database_refusals()
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             wanted = [UUID(text) for text in options["chats"]]
         except ValueError as error:
             raise CommandError(f"That is no chat id: {error}.") from None
-        try:
-            righted, failed = self._all(wanted, dry_run=options["dry_run"], say=not options["json"])
-        except (DatabaseError, InterfaceError) as error:
-            raise CommandError(f"The database refused it: {str(error).strip().splitlines()[0]}") from None
+        righted, failed = self._all(wanted, dry_run=options["dry_run"], say=not options["json"])
         if options["json"]:
             self.stdout.write(json.dumps({"dry_run": options["dry_run"], "chats": righted, "failed": failed}))
         else:

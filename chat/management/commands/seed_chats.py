@@ -7,10 +7,11 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, IntegrityError, InterfaceError
+from django.db import IntegrityError
 
 from chat.catalogue import register_model
 from chat.management.progress import Progress
+from chat.management.refusals import database_refusals
 from chat.models import Chat, ChatModel
 from chat.rows.clock import database_now
 from chat.seeding.database import owners_of, seed, settle
@@ -66,6 +67,7 @@ class Command(BaseCommand):
             made = f"{chats:,} chats with {messages:,} messages of {owners:,} {'owner' if owners == 1 else 'owners'}"
             self.stdout.write(f"Would make {made}." if options["dry_run"] else f"Made {made} in {seconds:,} s.")
 
+    @database_refusals()
     def _seed(self, chats: int, messages: int, owners: int, options: dict[str, Any]) -> None:
         try:
             if not ChatModel.objects.filter(is_default=True).exists():
@@ -84,8 +86,6 @@ class Command(BaseCommand):
             if Chat._meta.db_table + "_pkey" not in str(error):
                 raise
             raise CommandError(f"--seed {options['seed']} has been made here already. Give another one.") from None
-        except (DatabaseError, InterfaceError) as error:
-            raise CommandError(f"The database refused it: {str(error).strip().splitlines()[0]}") from None
 
 
 def _user(name: str) -> Any:
