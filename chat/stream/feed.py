@@ -225,7 +225,11 @@ class Feed:
         return [(role, part) for _, role, part in rest]
 
     async def _tell_part(self, live: LivePart) -> None:
-        if (live.history_version, live.generation_attempt) != self._episode or live.seq <= len(self._parts):
+        episode = (live.history_version, live.generation_attempt)
+        if episode > self._episode:  # its hint was lost, or is still on its way: what was committed before comes first
+            self._must_read = True
+            await self._read_for(self.clients)
+        if episode != self._episode or live.seq <= len(self._parts):
             return
         if live.seq == len(self._parts) + 1:
             self._parts.append((live.role, live.part))

@@ -258,6 +258,30 @@ def test_parts_come_live_and_the_saved_answer_replaces_them(chat: UUID, token: s
     live(token, test)
 
 
+@pytest.mark.parametrize("hint", ["is lost", "comes after the parts"])
+def test_parts_of_an_attempt_that_no_hint_announced_come_live(
+    chat: UUID, token: str, monkeypatch: pytest.MonkeyPatch, hint: str
+) -> None:
+    """Hints and parts reach Redis by connections of different processes, and nothing orders the two."""
+    late: list[Callable[[], None]] = []
+    publish = hints.publish_update
+
+    async def test(world: World) -> None:
+        reader = await world.up_to_date(chat)
+        monkeypatch.setattr(hints, "publish_update", lambda chat, state: late.append(partial(publish, chat, state)))
+        writer = await world.begin(chat)
+        await world.say(writer, "Good", " day")
+        first, second = await reader.event(), await reader.event()
+        assert words_of([first, second]) == [(1, "Good"), (2, " day")]
+        if hint == "comes after the parts":
+            for publish_late in late:
+                await world.in_database(publish_late)
+        await world.say(writer, " to you")
+        assert words_of([await reader.event()]) == [(3, " to you")]
+
+    live(token, test)
+
+
 def test_all_readers_of_a_chat_get_the_same_bytes(chat: UUID, token: str) -> None:
     async def test(world: World) -> None:
         readers = [await world.up_to_date(chat) for _ in range(3)]
