@@ -11,7 +11,8 @@ from config import embedded
 from devtools.chaos import campaign
 from devtools.chaos.campaign import Result
 from devtools.chaos.collect import collect
-from devtools.chaos.faults import FAULTS, SHORT_LEASE
+from devtools.chaos.faults import FAULTS, INJECTED
+from devtools.chaos.injection.handles import can_shift_clocks
 from devtools.chaos.oracle import Kind
 from devtools.chaos.schedule import schedule
 from devtools.chaos.stack import running_target
@@ -25,8 +26,8 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """Two chat workers with leases of six seconds, for all tests of this module."""
-    with running_target(tmp_path_factory.mktemp("chaos"), SHORT_LEASE) as target:
+    """Two chat workers with leases of six seconds, for all tests of this module; nothing is injected until one asks."""
+    with running_target(tmp_path_factory.mktemp("chaos"), INJECTED) as target:
         yield target
 
 
@@ -48,7 +49,7 @@ def test_killed_chat_workers_lose_nothing_and_others_go_on_before_the_lease_expi
     target: Target, tmp_path: Path
 ) -> None:
     result = struck(target, tmp_path, "kill-worker", times=2)
-    assert all(passage.took and passage.took < SHORT_LEASE.lease_ttl for passage in result.takeovers)
+    assert all(passage.took and passage.took < INJECTED.lease_ttl for passage in result.takeovers)
 
 
 def test_the_successors_of_all_killed_chat_workers_go_on(target: Target, tmp_path: Path) -> None:
@@ -79,6 +80,20 @@ def test_a_crash_of_postgres_under_many_answers_saves_each_once(target: Target, 
 
 def test_a_web_process_killed_between_messages_keeps_what_it_acknowledged(target: Target, tmp_path: Path) -> None:
     struck(target, tmp_path, "kill-web")
+
+
+@pytest.mark.skipif(not can_shift_clocks(), reason="needs Linux and a C compiler (Debian: apt install gcc libc6-dev)")
+def test_a_chat_worker_whose_clock_is_wrong_takes_over_from_one_that_was_killed(target: Target, tmp_path: Path) -> None:
+    result = struck(target, tmp_path, "clock-shift-kill")
+    assert all(passage.took and passage.took < INJECTED.lease_ttl for passage in result.takeovers)
+
+
+def test_everything_is_found_without_hints_and_wake_ups(target: Target, tmp_path: Path) -> None:
+    assert struck(target, tmp_path, "hints-lost").blows[0].times > 0
+
+
+def test_commits_of_which_nobody_is_told_the_outcome_are_resolved(target: Target, tmp_path: Path) -> None:
+    assert struck(target, tmp_path, "commits-in-doubt").blows[0].times > 0
 
 
 def test_the_judge_finds_what_is_planted_in_the_database(target: Target, tmp_path: Path) -> None:
