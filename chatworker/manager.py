@@ -56,7 +56,7 @@ class RunnerManager:
         self._runners: dict[Key, Runner] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._renewed_at: dict[Key, float] = {}
-        self._visits: set[asyncio.Task[None]] = set()
+        self._visits: set[asyncio.Task[Any]] = set()
         self._drained = asyncio.Event()
         self.accepting = True
 
@@ -64,19 +64,25 @@ class RunnerManager:
     def running(self) -> list[Key]:
         return list(self._runners)
 
-    async def run_chat(self, chat_id: UUID) -> None:
-        """Take the chat if nobody has it, and run it to its end. What a wake-up asks for; harmless to repeat."""
+    async def run_chat(self, chat_id: UUID) -> bool:
+        """Take the chat if nobody has it, and run it to its end. What a wake-up asks for; harmless to repeat.
+
+        False if this worker takes nothing any more: the wake-up is for another.
+        """
         if not self.accepting:
-            return
+            return False
         visit = asyncio.current_task()
         assert visit is not None
         self._visits.add(visit)
         visit.add_done_callback(self._visits.discard)
         if len(self._visits) >= self._slots:
             chat_id = await self._resources.database.run(fairest, chat_id)
+            if not self.accepting:
+                return False
         await self._run(chat_id)
         if capacity.is_limited():
             await self._resources.database.run(wake_next_in_line)
+        return True
 
     async def _run(self, chat_id: UUID) -> None:
         runner_id = uuid4()
@@ -93,7 +99,7 @@ class RunnerManager:
             if not subscribing.done():
                 await subscribing
                 await self._offer_what_was_missed(runner)
-            if not self.accepting:  # closed meanwhile, and `close` did not know of this chat
+            if self._drained.is_set():  # closed meanwhile, and `close` did not know of this chat
                 await self._resources.database.run(_hand_over, chat_id, self.worker_id, runner_id)
                 return
             self._runners[key] = runner
@@ -165,14 +171,19 @@ class RunnerManager:
 
     def stop_draining(self) -> None:
         """Hand over now what `close` still waits for."""
+        logger.info("worker.told_to_hand_over", chats=len(self._visits))
         self._drained.set()
 
     async def close(self, *, drain_timeout: float) -> None:
-        """Take nothing more; let what runs finish for `drain_timeout` seconds, then hand the rest over at once."""
+        """Take nothing more; let what runs finish for `drain_timeout` seconds, then hand the rest over at once.
+
+        A chat that is being taken at this moment is one of those that run.
+        """
         self.accepting = False
-        if self._tasks and drain_timeout:
-            logger.info("worker.draining", chats=len(self._tasks), timeout=drain_timeout)
+        if self._visits and drain_timeout:
+            logger.info("worker.draining", chats=len(self._visits), timeout=drain_timeout)
             await self._drain(drain_timeout)
+        self._drained.set()
         left = self.running
         for task in (tasks := list(self._tasks.values())):
             task.cancel()
@@ -190,9 +201,9 @@ class RunnerManager:
             logger.warning("worker.hand_over_failed", error=repr(error))
 
     async def _drain(self, seconds: float) -> None:
-        """Until every runner has ended, the time is over, or somebody is out of patience."""
+        """Until every visit has ended, the time is over, or somebody is out of patience."""
         told = asyncio.create_task(self._drained.wait(), name="drain-told")
-        left: set[asyncio.Task[Any]] = set(self._tasks.values())
+        left: set[asyncio.Task[Any]] = set(self._visits)
         deadline = self._clock() + seconds
         while left and not told.done() and (remaining := deadline - self._clock()) > 0:
             _, left = await asyncio.wait({*left, told}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)

@@ -15,10 +15,9 @@ from chat.task_runs import noted_tick
 @shared_task(name="chatworker.run_chat")
 def run_chat(*, chat_id: str, **_newer: Any) -> None:
     """Run one chat until it needs nobody; its pool slot is taken for as long."""
-    from chatworker.bootstep import this_worker
+    from chatworker import bootstep
 
-    if worker := this_worker():
-        worker.run_chat(UUID(chat_id))
+    bootstep.run_chat(UUID(chat_id))
 
 
 @shared_task(name="chatworker.heartbeat")

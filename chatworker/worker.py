@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import concurrent.futures
 import os
 import signal
 import sys
@@ -48,6 +49,8 @@ SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread of Python lets another run: the event loop must not wait 5 ms (the default) behind
 Celery's own work or a transaction, several times in each turn."""
 START_TIMEOUT = 30.0
+LOOP_CHECK_EVERY = 1.0
+"""Seconds after which a caller from another thread looks whether the loop is still there."""
 
 
 class ChatWorker:
@@ -73,9 +76,16 @@ class ChatWorker:
         if not self._started.wait(START_TIMEOUT):
             raise RuntimeError("the chat worker's loop did not start; its log says why")
 
-    def run_chat(self, chat_id: UUID) -> None:
-        """Run a chat to its end, in the calling thread's time. Nothing to do is fine."""
-        self._call(lambda manager: manager.run_chat(chat_id))
+    def run_chat(self, chat_id: UUID) -> bool:
+        """Run a chat to its end, in the calling thread's time; nothing to do is fine. False if it takes no more."""
+        loop, manager = self._loop, self._manager
+        if loop is None or manager is None or not self._thread.is_alive():
+            return False
+        running = asyncio.run_coroutine_threadsafe(manager.run_chat(chat_id), loop)
+        while not concurrent.futures.wait({running}, timeout=LOOP_CHECK_EVERY).done:
+            if not self._thread.is_alive():  # the loop ended at just this moment, and never looked at it
+                return False
+        return running.result()
 
     def heartbeat_now(self) -> None:
         if self._heartbeat:
@@ -106,22 +116,21 @@ class ChatWorker:
         """Whether it has been told to stop and takes no more chats."""
         return self._manager is None or not self._manager.accepting
 
-    def stop(self, *, drain_timeout: float) -> None:
-        """Take nothing more, drain, hand over, and end the loop; returns when everything has ended."""
+    def begin_stop(self, *, drain_timeout: float) -> None:
+        """Take nothing more, drain, hand over, and end the loop. Waits for nothing: a signal handler may call it."""
         self._drain_timeout = drain_timeout
         if self._loop and self._stopping and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def stop(self, *, drain_timeout: float) -> None:
+        """`begin_stop`, if that was not called before; returns when everything has ended."""
+        self.begin_stop(drain_timeout=drain_timeout)
         self._thread.join()
 
     def hand_over_now(self) -> None:
         """End the draining that `stop` waits for. From any thread, also from a signal handler."""
         if self._loop and self._manager:
             self._loop.call_soon_threadsafe(self._manager.stop_draining)
-
-    def _call(self, coroutine: Callable[[RunnerManager], Any]) -> None:
-        if self._loop is None or self._manager is None or not self._thread.is_alive():
-            return
-        asyncio.run_coroutine_threadsafe(coroutine(self._manager), self._loop).result()
 
     # --- the loop ------------------------------------------------------------------------------------------------
 

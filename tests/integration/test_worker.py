@@ -4,10 +4,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from celery.signals import worker_shutting_down
 from django.db import OperationalError, connection
 from structlog.testing import capture_logs
 
@@ -520,8 +522,9 @@ def test_a_draining_worker_finishes_what_it_began(owner: Any, monkeypatch: pytes
     assert (snapshot.state, snapshot.chat.snapshot_version) == ("W", 3)
 
 
-def test_a_chat_that_is_taken_while_the_worker_closes_is_handed_over_too(
-    owner: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("drain", "state", "passed_on"), [(0, "R0", 1), (10, "W", 0)], ids=["handed over", "drained"])
+def test_a_chat_that_is_being_taken_when_the_worker_is_told_to_stop_counts_as_running(
+    owner: Any, monkeypatch: pytest.MonkeyPatch, drain: float, state: str, passed_on: int
 ) -> None:
     worker = ChatWorker(slots=8)
     taken, go_on = threading.Event(), threading.Event()
@@ -541,12 +544,62 @@ def test_a_chat_that_is_taken_while_the_worker_closes_is_handed_over_too(
         pool.submit(worker.run_chat, chat_id)
         assert taken.wait(10)
         monkeypatch.setattr(hints, "publish_wake_up", woken.append)
-        stopping = pool.submit(worker.stop, drain_timeout=0)
+        stopping = pool.submit(worker.stop, drain_timeout=drain)
         wait_until(lambda: chat_read(chat_id), lambda _: worker.is_closing, timeout=10)
         go_on.set()
         stopping.result(10)
     snapshot = chat_read(chat_id)
-    assert (snapshot.state, snapshot.chat.runner_id, woken) == ("R0", None, [chat_id])
+    assert (snapshot.state, snapshot.chat.runner_id, woken) == (state, None, [chat_id] * passed_on)
+
+
+def test_a_wake_up_that_reaches_a_worker_that_was_told_to_stop_goes_to_another(
+    owner: Any, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """Not before Celery has stopped to consume: it would only come back."""
+    woken: list[UUID] = []
+    monkeypatch.setattr(hints, "publish_wake_up", woken.append)
+    monkeypatch.setattr(bootstep, "_consumes_no_more", threading.Event())
+    monkeypatch.setattr(bootstep, "_was_told", False)
+    settings.CHATD_WORKER_PORT = 0
+    step = bootstep.ChatWorkerStep(None)
+    step.start(SimpleNamespace(concurrency=4))
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            worker_shutting_down.send(sender="celery@here", sig="SIGTERM", how="Warm", exitcode=0)
+            wait_until(lambda: bootstep._worker, lambda worker: worker is not None and worker.is_closing, timeout=10)
+            chat_id = create(owner, "Hello")
+            assert woken == [chat_id]
+            visit = pool.submit(bootstep.run_chat, chat_id)
+            wait_until(lambda: visit.running(), bool, timeout=10)
+            assert woken == [chat_id]
+        finally:
+            step.stop(None)
+        visit.result(10)
+    assert woken == [chat_id, chat_id]
+    snapshot = chat_read(chat_id)
+    assert (snapshot.state, snapshot.chat.generation_attempt) == ("R0", 0)
+
+
+def test_who_tells_a_worker_twice_to_stop_is_out_of_patience(
+    owner: Any, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.CHATD_WORKER_PORT, settings.CHATD_DRAIN_TIMEOUT = 0, 3600
+    monkeypatch.setattr(bootstep, "_consumes_no_more", threading.Event())
+    monkeypatch.setattr(bootstep, "_was_told", False)
+    step = bootstep.ChatWorkerStep(None)
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(bootstep.run_chat, chat_id))
+        step.start(SimpleNamespace(concurrency=4))
+        try:
+            chat_id = create(owner, "Hello [long 2000] [interval 0.05]")
+            streaming(chat_id)
+            monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: None)
+            for _ in range(2):
+                worker_shutting_down.send(sender="celery@here", sig="SIGTERM", how="Warm", exitcode=0)
+            wait_until(lambda: chat_read(chat_id), lambda snapshot: snapshot.chat.runner_id is None, timeout=10)
+        finally:
+            step.stop(None)
+    assert chat_read(chat_id).state == "R0"
 
 
 def test_a_worker_is_started_once(worker: ChatWorker) -> None:
