@@ -58,6 +58,8 @@ class TransitionNotAllowed(ChatRefusal):
             state=str(state),
         )
         self.transition, self.state = transition, state
+        self.reason = detail
+        """More than that the table says no; "" where that is all."""
 
 
 class InvalidState(TransitionNotAllowed):

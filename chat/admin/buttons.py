@@ -12,12 +12,14 @@ from chat import hints, transitions
 from chat.draft import NewMessage
 from chat.errors import TransitionNotAllowed
 from chat.execution import RUNNABLE, State, Transition, arrivals
+from chat.explain.meaning import MEANING
 from chat.snapshot import read_snapshot
 from chat.stopping import NO_MESSAGES, stop_chat
 from chat.update import chat_update
 
 CLEARED = "An operator cleared the error."
 """What people then read in the history; the model does not see it, and forgets nothing."""
+WORKED_ON = "Somebody works on the chat already."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def wake(chat_id: UUID) -> None:
     if snapshot.state not in RUNNABLE:
         raise TransitionNotAllowed("wake", snapshot.state)
     if snapshot.has_fresh_lease:
-        raise TransitionNotAllowed("wake", snapshot.state, "Somebody works on the chat already.")
+        raise TransitionNotAllowed("wake", snapshot.state, WORKED_ON)
     hints.publish_wake_up(chat_id)
 
 
@@ -69,6 +71,14 @@ def clear_error(chat_id: UUID) -> None:
             raise TransitionNotAllowed(Transition.CLEAR_CONTEXT, State.W, "The chat has not stopped on an error.")
         note = NewMessage("system", [{"type": "text", "text": CLEARED}], visibility="user")
         transitions.clear_context(update, [note])
+
+
+def why_not(button: Button, state: State) -> str:
+    """Why it is refused in `state`, where that alone is the reason."""
+    if button.name == "clear_error" and state is State.E1:
+        return "Messages wait in the queue: the next message, or promoting one of them, sets it going."
+    words = MEANING[state].split(".")[0]
+    return f"A chat in state {state} ({words}) cannot be {button.done}."
 
 
 def _states(transition: Transition) -> frozenset[State]:

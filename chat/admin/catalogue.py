@@ -1,4 +1,4 @@
-"""Providers and models can be changed here. A provider's key goes in and never comes out again."""
+"""Providers and models can be changed here. A provider's key goes in and never comes out again, for nobody."""
 
 from typing import Any
 
@@ -44,11 +44,22 @@ class ProviderForm(forms.ModelForm):
 @admin.register(ModelProvider)
 class ModelProviderAdmin(Listing):
     form = ProviderForm
-    fields = ("name", "kind", "base_url", "enabled", "api_key", "remove_key")
+    readonly_fields = ("has_key",)
     list_display = ("name", "kind", "base_url", "has_key", "enabled")
     list_filter = ("kind", "enabled")
     search_fields = ("name",)
     ordering = ("name",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """The key's fields only for who may fill them in: to others Django shows a field's value."""
+        shown = [*ProviderForm.Meta.fields]
+        if obj is None:
+            return [*shown, "api_key"] if self.has_add_permission(request) else shown
+        return (
+            [*shown, "has_key", "api_key", "remove_key"]
+            if self.has_change_permission(request, obj)
+            else [*shown, "has_key"]
+        )
 
     @admin.display(description="has a key", boolean=True)
     def has_key(self, provider: ModelProvider) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -17,7 +18,7 @@ from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from chat.admin.buttons import BUTTONS, Button
+from chat.admin.buttons import BUTTONS, WORKED_ON, Button, why_not
 from chat.admin.finding import StateFilter, search_chats
 from chat.admin.pressing import MOST_AT_ONCE, may_press, press_and_tell
 from chat.admin.readonly import Window, age, badge, link, list_link, pretty
@@ -177,7 +178,7 @@ class ChatAdmin(Window):
         if name not in BUTTONS:
             raise Http404
         press_and_tell(request, BUTTONS[name], [chat_id])
-        return redirect("admin:chat_chat_change", chat_id)
+        return redirect(_with_filters(reverse("admin:chat_chat_change", args=[chat_id]), request))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """The same buttons for many chats, for those who may press them."""
@@ -209,12 +210,19 @@ class ChatAdmin(Window):
             {
                 "label": button.label,
                 "icon": button.icon,
-                "url": reverse("admin:chat_chat_press", args=[situation.chat_id, button.name]),
+                "url": _with_filters(reverse("admin:chat_chat_press", args=[situation.chat_id, button.name]), request),
                 "fits": situation.state in button.states and not (owned and button.name == "wake"),
+                "why_not": WORKED_ON if owned and button.name == "wake" else why_not(button, situation.state),
             }
             for button in BUTTONS.values()
         ]
         return {"in_words": list(tell(situation)), "buttons": buttons if may_press(request) else []}
+
+
+def _with_filters(url: str, request: HttpRequest) -> str:
+    """The list that somebody came from is the one that they go back to, filters and all."""
+    filters = request.GET.get("_changelist_filters")
+    return f"{url}?{urlencode({'_changelist_filters': filters})}" if filters else url
 
 
 def fresh_or_not(heartbeat_age: Any) -> SafeString:

@@ -15,9 +15,11 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 
-from chat.admin.buttons import Button
-from chat.errors import ChatRefusal
-from chat.models import Chat
+from chat.admin.buttons import Button, why_not
+from chat.errors import ChatRefusal, TransitionNotAllowed
+from chat.execution import State, classify
+from chat.explain.meaning import MEANING
+from chat.models import Chat, QueuedMessage
 
 MOST_AT_ONCE = 500
 """Chats of one bulk action: a few milliseconds each, while somebody waits for the page."""
@@ -44,6 +46,8 @@ def press(button: Button, chat_ids: Sequence[UUID]) -> Outcome:
     for chat_id in chat_ids:
         try:
             button.press(chat_id)
+        except TransitionNotAllowed as refusal:
+            refused[refusal.reason or why_not(button, State(refusal.state))].append(chat_id)
         except ChatRefusal as refusal:
             refused[refusal.detail].append(chat_id)
         except (OperationalError, InterfaceError):
@@ -64,8 +68,11 @@ def press_and_tell(request: HttpRequest, button: Button, chat_ids: Sequence[UUID
             CHANGE,
             f"{button.label}: {button.done}.",
         )
-        what = f"Chat {outcome.done[0]}" if len(chat_ids) == 1 else _count(len(outcome.done))
-        messages.success(request, f"{what} {button.done}.")
+        if len(chat_ids) == 1:
+            state = classify(chats[0].status, chats[0].archived, QueuedMessage.objects.filter(chat=chats[0]).exists())
+            messages.success(request, f"Chat {chats[0].pk} {button.done}. State {state}: {MEANING[state]}")
+        else:
+            messages.success(request, f"{_count(len(outcome.done))} {button.done}.")
     for reason, chats_refused in outcome.refused.items():
         named = ", ".join(map(str, chats_refused[:NAMED]))
         rest = f" and {len(chats_refused) - NAMED} more" if len(chats_refused) > NAMED else ""

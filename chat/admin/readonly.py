@@ -66,11 +66,16 @@ def list_link(page: str, query: str, text: str) -> SafeString:
     return format_html('<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', where, text)
 
 
-def age(lasted: Any) -> str:
+def lasted(seconds: float) -> str:
+    """How long a run took: "2 ms", "1.4 s"."""
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+def age(since: Any) -> str:
     """A `timedelta` as "4 s", "3 min", "5 h", "2 d"; "-" for none."""
-    if lasted is None:
+    if since is None:
         return "-"
-    seconds = max(0.0, lasted.total_seconds())
+    seconds = max(0.0, since.total_seconds())
     for unit, lasts in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * lasts:
             return f"{seconds / lasts:.0f} {unit}"

@@ -8,10 +8,13 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from chat.admin.readonly import Listing, Window, age, badge, pretty
+from chat.admin.readonly import Listing, Window, age, badge, lasted, pretty
 from chat.models import RetentionPolicy, TaskRun
 from chat.retention.policy import current_policy
 from chat.task_runs import is_under_way
+
+ONLY = 1
+"""The primary key of the one policy."""
 
 
 @admin.register(RetentionPolicy)
@@ -28,8 +31,12 @@ class RetentionPolicyAdmin(Listing):
         return False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        row, _ = RetentionPolicy.objects.get_or_create()  # with nothing in it, so that the settings count
-        return redirect("admin:chat_retentionpolicy_change", row.pk)
+        return redirect("admin:chat_retentionpolicy_change", ONLY)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Until somebody saves it there is no row: nothing is overridden, and to look changes nothing."""
+        found = super().get_object(request, object_id, from_field)
+        return RetentionPolicy(pk=ONLY) if found is None and object_id == str(ONLY) else found
 
     @admin.display(description="in effect")
     def in_effect(self, _: RetentionPolicy) -> str:
@@ -61,7 +68,7 @@ class TaskRunAdmin(Window):
 
     @admin.display(description="took")
     def took(self, run: TaskRun) -> str:
-        return f"{(run.finished_at - run.started_at).total_seconds():.1f} s" if run.finished_at else "-"
+        return lasted((run.finished_at - run.started_at).total_seconds()) if run.finished_at else "-"
 
     @admin.display(description="did")
     def what_it_did(self, run: TaskRun) -> str:

@@ -28,7 +28,8 @@ from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from chat.admin.pages import PagedList
-from chat.admin.readonly import Listing, age, badge
+from chat.admin.readonly import Listing, age, badge, lasted
+from chat.models import ScheduleDefault
 from chat.task_runs import last_runs
 
 PUBLISH_TIMEOUT = 1.0
@@ -102,8 +103,10 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, Listing):
 
     @admin.display(description="last ran", ordering="last_run_at")
     def last_ran(self, task: PeriodicTask) -> str:
-        if task.last_run_at:
-            return f"{age(timezone.now() - task.last_run_at)} ago"
+        run = task.known_run  # also one that nobody scheduled
+        times = [at for at in (task.last_run_at, run and run.at) if at]
+        if times:
+            return f"{age(timezone.now() - max(times))} ago"
         return "never" if task.enabled else "not since it was paused"  # beat forgets the time of a paused task
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[PagedList]:
@@ -114,7 +117,7 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, Listing):
         run = task.known_run
         if run is None or run.took is None:
             return "-" if run is None else "killed" if run.interrupted else "running"
-        return f"{run.took:.1f} s" if run.took >= 1 else f"{run.took * 1000:.0f} ms"
+        return lasted(run.took)
 
     @admin.display(description="did")
     def did(self, task: PeriodicTask) -> SafeString | str:
@@ -126,6 +129,11 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, Listing):
     @admin.display(description="in words")
     def crontab_translation(self, task: PeriodicTask) -> str:
         return task.crontab.human_readable if task.crontab else "-"
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What belongs to Chatd is paused, not deleted: the next migration would make it again."""
+        built_in = obj is not None and ScheduleDefault.objects.filter(name=obj.name).exists()
+        return not built_in and bool(super().has_delete_permission(request, obj))
 
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
         """Saving a paused task would forget when it ran last."""

@@ -18,6 +18,7 @@ from chat.minutes import Minute, quantile
 
 BLUE, ORANGE, RED, GREEN = "#3b82f6", "#f59e0b", "#ef4444", "#22c55e"
 GREY = "rgb(148, 163, 184)"
+EMPTY = "There is nothing to show yet."
 
 
 def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def _plot(
     ]
     return {
         "title": title,
-        "note": note,
+        "note": note if any(value for _, values, _ in series for value in values) else f"{note} {EMPTY}",
         "kind": kind,
         "data": json.dumps({"labels": labels, "datasets": datasets}),
         "options": json.dumps(_options(kind, legend=len(series) > 1, logarithmic=logarithmic, whole=whole)),

@@ -3,7 +3,8 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
 from chat.admin.readonly import Listing
 from chat.models import ApiToken
@@ -25,6 +26,10 @@ class ApiTokenAdmin(Listing):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def response_delete(self, request: HttpRequest, obj_display: str, obj_id: str) -> HttpResponse:
+        super().response_delete(request, obj_display, obj_id)  # says that it was done
+        return redirect("admin:chat_apitoken_changelist")
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
         row, token = ApiToken.issue(obj.user, obj.name)

@@ -19,7 +19,7 @@ def tell(chat: Situation) -> Iterator[Line]:
     agent = f", a sub-agent in the family of {chat.root_id}" if chat.root_id else ""
     yield "Chat", f"{chat.chat_id}, {title}, of {chat.user}, model {chat.model}{agent}."
     yield "State", meaning(chat)
-    yield "Owner", _owner(chat)
+    yield "Worker", _owner(chat)
     if chat.owner:
         yield "Lease", _lease(chat, chat.owner)
     if chat.waiting_since is not None:
@@ -39,7 +39,7 @@ def tell(chat: Situation) -> Iterator[Line]:
         yield "Last error", _error(chat.last_error)
     if chat.compaction_asked_since is not None:
         yield "Compaction", f"asked for {seconds(chat.compaction_asked_since)} ago, not done yet."
-    yield "Workers", _workers(chat)
+    yield "All workers", _workers(chat)
     turn = whose_turn(chat)
     yield "Next", f"{turn.who}: {turn.what}"
     yield "To do", turn.todo

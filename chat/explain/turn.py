@@ -137,7 +137,7 @@ def _of_failed(chat: Situation) -> Turn:
 
 
 def _of_waiting_for_client(chat: Situation) -> Turn:
-    stop = f"POST /api/v1/chats/{chat.chat_id}/interrupt stops the wait."
+    stop = f"Interrupt in the admin, or POST /api/v1/chats/{chat.chat_id}/interrupt, stops the wait."
     if chat.deadline_in is not None and chat.deadline_in <= 0:
         late = f"The client's time has been up for {seconds(-chat.deadline_in)}."
         if chat.deadline_in > -CANCELED_WITHIN:
@@ -160,7 +160,8 @@ def _of_archived(chat: Situation) -> Turn:
     first = chat.root_id or chat.chat_id
     whole = " A sub-agent comes back with its root." if chat.root_id else ""
     what = f"an archived chat takes no message until it is brought back.{whole}"
-    return Turn("its user", what, f'PATCH /api/v1/chats/{first} with {{"archived": false}} brings it back.')
+    patch = f'PATCH /api/v1/chats/{first} with {{"archived": false}}'
+    return Turn("its user", what, f"Unarchive in the admin, or {patch}, brings it back.")
 
 
 def _of_invalid(chat: Situation) -> Turn:

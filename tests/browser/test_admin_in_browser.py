@@ -116,7 +116,7 @@ def test_a_button_that_came_too_late_is_refused_with_the_reason(
     Chat.objects.filter(pk=chats[State.R0]).update(status="interrupting")
     with page.expect_navigation():
         page.locator("#chat-buttons button", has_text="Interrupt").click()
-    assert "A chat in state I0 does not allow interrupt." in message_on(page)
+    assert "A chat in state I0 (interrupting) cannot be interrupted." in message_on(page)
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_interrupting_is_the_transition_with_its_refusals(superuser: Client, cha
     assert chat_read(chat.pk).state is State.I1
     assert chat_read(idle.pk).state is State.W
     assert "1 chat interrupted." in page
-    assert f"1 chat refused: A chat in state W does not allow interrupt. ({idle.pk})" in page
+    assert f"1 chat refused: A chat in state W (waiting) cannot be interrupted. ({idle.pk})" in page
 
 
 def test_who_may_only_look_cannot_interrupt(
@@ -139,12 +139,29 @@ def test_who_may_only_look_cannot_interrupt(
     assert chat_read(chat.pk).state is State.R1
 
 
-def test_a_key_goes_in_and_never_comes_out(superuser: Client, rows: dict[str, Any]) -> None:
-    provider = rows["modelprovider"]
-    for page in (list_of("modelprovider"), detail_of("modelprovider", provider), list_of("chatmodel")):
-        html = superuser.get(page).content.decode()
+@pytest.mark.parametrize("who", ["superuser", "viewer"])
+def test_a_key_comes_out_for_nobody(request: pytest.FixtureRequest, rows: dict[str, Any], who: str) -> None:
+    """To who may only look, Django shows a field's value instead of its input."""
+    client, provider = request.getfixturevalue(who), rows["modelprovider"]
+    pages = [detail_of("modelprovider", provider, page) for page in ("change", "history")]
+    for page in (list_of("modelprovider"), list_of("chatmodel"), *pages):
+        answer = client.get(page)
+        assert answer.status_code == 200
+        html = answer.content.decode()
         assert KEY not in html
         assert provider.encrypted_key not in html
+
+
+def test_a_provider_s_page_says_whether_it_has_a_key(superuser: Client, viewer: Client, rows: dict[str, Any]) -> None:
+    page = detail_of("modelprovider", rows["modelprovider"])
+    for client in (superuser, viewer):
+        assert "Has a key" in client.get(page).content.decode()
+    assert "remove_key" in superuser.get(page).content.decode()
+    assert "remove_key" not in superuser.get(reverse("admin:chat_modelprovider_add")).content.decode()
+
+
+def test_a_key_goes_in_stays_is_replaced_and_is_removed(superuser: Client, rows: dict[str, Any]) -> None:
+    provider = rows["modelprovider"]
     form = {"name": "openai", "kind": "openai", "base_url": "", "enabled": "on"}
     superuser.post(detail_of("modelprovider", provider), form)
     assert ModelProvider.objects.get(pk=provider.pk).api_key == KEY
@@ -152,6 +169,18 @@ def test_a_key_goes_in_and_never_comes_out(superuser: Client, rows: dict[str, An
     assert ModelProvider.objects.get(pk=provider.pk).api_key == "another"
     superuser.post(detail_of("modelprovider", provider), {**form, "remove_key": "on"})
     assert ModelProvider.objects.get(pk=provider.pk).api_key == ""
+
+
+def test_a_provider_is_added_with_its_key(superuser: Client) -> None:
+    form = {"name": "mistral", "kind": "openai", "base_url": "https://example.org", "enabled": "on", "api_key": KEY}
+    superuser.post(reverse("admin:chat_modelprovider_add"), form)
+    assert ModelProvider.objects.get(name="mistral").api_key == KEY
+
+
+def test_who_deletes_a_token_is_back_at_the_tokens(superuser: Client, rows: dict[str, Any]) -> None:
+    answer = superuser.post(detail_of("apitoken", rows["apitoken"], "delete"), {"post": "yes"})
+    assert (answer.status_code, answer.url) == (302, list_of("apitoken"))
+    assert not ApiToken.objects.exists()
 
 
 def test_one_model_is_made_the_default(superuser: Client, rows: dict[str, Any]) -> None:

@@ -1,6 +1,9 @@
 """The buttons of the admin: each is a transition, refused where the table refuses it, and only for who may press."""
 
+import html
+import re
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -54,13 +57,13 @@ def test_a_button_moves_a_chat_as_the_table_says_or_not_at_all(
     assert page.status_code == 200
     if arrival := LEADS_TO[name].get(state):
         assert chat_read(chat_id).state is arrival
-        assert f"Chat {chat_id} {BUTTONS[name].done}." in page.content.decode()
+        assert f"Chat {chat_id} {BUTTONS[name].done}. State {arrival}: " in page.content.decode()
         assert [entry.object_id for entry in LogEntry.objects.all()] == [str(chat_id)]
     else:
         assert photograph() == before
         assert (published, LogEntry.objects.count()) == ([], 0)
         said = page.content.decode()
-        assert "does not allow" in said or "already" in said or "machine does not know" in said or "error" in said
+        assert "cannot be" in said or "already" in said or "machine does not know" in said or "queue" in said
 
 
 @pytest.mark.parametrize("state", [R0, R1, I0, I1])
@@ -92,7 +95,7 @@ def test_many_chats_are_done_one_by_one_and_the_others_refused_with_the_reason(
     running, stopped, idle = chat_in(R0, user), chat_in(E0, user), [chat_in(W, user) for _ in range(5)]
     page = press_for_many(superuser, "archive", running, stopped, *idle)
     assert "6 chats archived." in page
-    assert f"1 chat refused: A chat in state R0 does not allow set_archived_true. ({running})" in page
+    assert f"1 chat refused: A chat in state R0 (running) cannot be archived. ({running})" in page
     assert {chat_read(chat_id).state for chat_id in (*idle, stopped)} == {XW, XE0}
     assert chat_read(running).state is R0
     assert LogEntry.objects.count() == 6
@@ -102,7 +105,7 @@ def test_refused_chats_are_named_up_to_a_few_and_then_counted(
     superuser: Client, user: Any, published: list[Any]
 ) -> None:
     page = press_for_many(superuser, "unarchive", *(chat_in(W, user) for _ in range(5)))
-    assert "5 chats refused: A chat in state W does not allow set_archived_false." in page
+    assert "5 chats refused: A chat in state W (waiting) cannot be unarchived." in page
     assert "and 2 more)" in page
 
 
@@ -138,6 +141,21 @@ def test_a_button_shows_only_where_the_state_allows_it(superuser: Client, user: 
     section = page.split('id="chat-buttons"')[1].split('id="chat-in-words"')[0]
     can_press = {name: "disabled" not in form for name, form in zip(BUTTONS, section.split("<form")[1:], strict=True)}
     assert {name for name, can in can_press.items() if can} == {"clear_error", "archive"}
+
+
+def test_a_button_that_is_off_says_why(superuser: Client, user: Any, published: list[Any]) -> None:
+    page = superuser.get(reverse("admin:chat_chat_change", args=[chat_in(E1, user)])).content.decode()
+    assert 'title="Messages wait in the queue: the next message, or promoting one of them, sets it going."' in page
+    assert 'title="A chat in state E1 (error, with a queue) cannot be interrupted."' in page
+
+
+def test_who_came_from_a_filtered_list_goes_back_to_it(superuser: Client, user: Any, published: list[Any]) -> None:
+    filters = {"_changelist_filters": "is=error"}
+    chat = reverse("admin:chat_chat_change", args=[chat_in(E0, user)])
+    page = superuser.get(chat, filters).content.decode()
+    press = re.search(r'action="(/admin/chat/chat/[^"]*/press/clear_error/[^"]*)"', page)
+    assert press
+    assert superuser.post(html.unescape(press[1])).url == f"{chat}?{urlencode(filters)}"
 
 
 def test_a_chat_is_explained_on_its_page(superuser: Client, user: Any, published: list[Any]) -> None:

@@ -18,15 +18,23 @@ def test_the_only_policy_is_its_own_list_and_says_what_is_in_effect(superuser: C
     settings.CHATD_AUTO_ARCHIVE_DAYS, settings.CHATD_RETENTION_DAYS, settings.CHATD_ARCHIVE_DIGEST = 90, 30, False
     page = superuser.get(POLICY, follow=True).content.decode()
     assert "archived after 90 days (nobody is told), archived ones deleted 30 days later" in page
-    assert RetentionPolicy.objects.count() == 1
+    assert not RetentionPolicy.objects.exists(), "who only looks changes nothing"
 
 
 def test_what_is_said_here_counts_more_than_the_settings(superuser: Client, settings: Any) -> None:
     settings.CHATD_RETENTION_DAYS = 30
-    superuser.get(POLICY)
     answer = superuser.post(f"{POLICY}1/change/", {"retention_days": "7", "archive_digest": "unknown"}, follow=True)
     assert answer.status_code == 200
     assert current_policy().retention_days == 7
+    superuser.post(f"{POLICY}1/change/", {"retention_days": "", "archive_digest": "unknown"})
+    assert (current_policy().retention_days, RetentionPolicy.objects.count()) == (30, 1)
+
+
+def test_who_may_only_look_sees_the_policy_before_anybody_saved_one(viewer: Client, settings: Any) -> None:
+    settings.CHATD_RETENTION_DAYS = 30
+    assert "deleted 30 days later" in viewer.get(POLICY, follow=True).content.decode()
+    assert viewer.post(f"{POLICY}1/change/", {"retention_days": "7"}).status_code == 403
+    assert not RetentionPolicy.objects.exists()
 
 
 def test_the_last_run_is_shown_with_what_it_did(superuser: Client) -> None:

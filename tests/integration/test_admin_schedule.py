@@ -7,7 +7,9 @@ from django.test import Client
 from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 
+from chat import hints
 from chat.admin.schedule import PeriodicTaskAdmin
+from chat.task_runs import note_key, noted_tick
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/django_celery_beat/periodictask/"
@@ -17,6 +19,7 @@ LIST = "/admin/django_celery_beat/periodictask/"
 def task() -> PeriodicTask:
     """It ran once, a while ago."""
     task = PeriodicTask.objects.get(name="reap_stale_leases")
+    hints.redis_client().delete(note_key(task.name))
     PeriodicTask.objects.filter(pk=task.pk).update(last_run_at="2026-01-02T03:04:05Z", total_run_count=7)
     task.refresh_from_db()
     return task
@@ -85,6 +88,27 @@ def test_a_broker_that_is_away_costs_a_message_and_not_the_page(
     page = press(superuser, task, "run_now")
     assert page.status_code == 200
     assert "Redis did not take it" in page.content.decode()
+
+
+def test_what_belongs_to_chatd_is_paused_and_not_deleted(superuser: Client, task: PeriodicTask) -> None:
+    own = PeriodicTask.objects.create(name="mine", task="mine.task", interval=task.interval)
+    change = "admin:django_celery_beat_periodictask_change"
+    delete = "admin:django_celery_beat_periodictask_delete"
+    assert superuser.post(reverse(delete, args=[task.pk]), {"post": "yes"}).status_code == 403
+    assert reverse(delete, args=[task.pk]) not in superuser.get(reverse(change, args=[task.pk])).content.decode()
+    chosen = {"action": "delete_selected", "_selected_action": [task.pk, own.pk], "post": "yes"}
+    superuser.post(LIST, chosen)
+    assert PeriodicTask.objects.filter(pk__in=[task.pk, own.pk]).count() == 2
+    assert superuser.post(reverse(delete, args=[own.pk]), {"post": "yes"}).status_code == 302
+    assert list(PeriodicTask.objects.filter(pk__in=[task.pk, own.pk])) == [task]
+
+
+def test_a_run_that_nobody_scheduled_counts_as_the_last_one(superuser: Client, task: PeriodicTask) -> None:
+    assert "d ago" in superuser.get(LIST).content.decode()
+    with noted_tick(task.name):
+        pass
+    row = superuser.get(LIST).content.decode().split("reap_stale_leases")[1].split("</tr>")[0]
+    assert "0 s ago" in row
 
 
 @pytest.mark.parametrize("name", ["run_now", "pause", "resume"])

@@ -66,7 +66,7 @@ def test_every_state_is_explained_and_nothing_is_changed(user: Any, state: State
     lines = told(chat_id)
     assert lines["Chat"] == f'{chat_id}, "a chat", of ann, model demo:demo.'
     assert lines["State"].startswith(f"{state}: {MEANING[state]}")
-    assert lines["Owner"].startswith(f"worker {str(WORKER)[:8]}" if owned else "nobody.")
+    assert lines["Worker"].startswith(f"worker {str(WORKER)[:8]}" if owned else "nobody.")
     assert lines.get("Queue") == ("1 message." if has_queue(state) else None)
     assert lines["Last error"] == "it broke."
     assert lines["Next"]
@@ -107,8 +107,8 @@ def test_a_living_owner_is_told_with_its_process_and_the_age_of_its_heartbeat(us
     with alive():
         age_heartbeats(3)
         lines = told(chat_id)
-    assert f"process {os.getpid()} on " in lines["Owner"]
-    assert "alive: it holds its lock" in lines["Owner"]
+    assert f"process {os.getpid()} on " in lines["Worker"]
+    assert "alive: it holds its lock" in lines["Worker"]
     assert lines["Lease"].startswith("fresh, the last heartbeat is 3.")
     assert lines["Next"].startswith("its worker, 00000000 (process ")
     assert lines["To do"] == "Nothing."
@@ -118,8 +118,8 @@ def test_an_owner_that_was_told_to_stop_is_told_so(user: Any) -> None:
     chat_id = chat_in(State.R0, user)
     with alive(draining=True):
         lines = told(chat_id)
-    assert lines["Owner"].split(", ")[-1].startswith("told to stop")
-    assert lines["Workers"] == "none takes chats; 1 told to stop."
+    assert lines["Worker"].split(", ")[-1].startswith("told to stop")
+    assert lines["All workers"] == "none takes chats; 1 told to stop."
     assert "hands the chat over" in lines["Next"]
 
 
@@ -128,7 +128,7 @@ def test_a_dead_owner_is_told_before_its_lease_has_expired(user: Any) -> None:
     age_heartbeats(3)
     with alive(uuid4()):
         lines = told(chat_id)
-    assert "dead: nobody holds its lock" in lines["Owner"]
+    assert "dead: nobody holds its lock" in lines["Worker"]
     assert lines["Next"].startswith("another chat worker: it takes the chat over as soon as it is sure")
 
 

@@ -202,20 +202,20 @@ def test_an_invalid_row_is_told_by_what_is_wrong_with_it(name: str) -> None:
 )
 def test_the_owner_and_the_lease_are_told(owner: Owner, life: str, lease: str) -> None:
     lines = dict(tell(chat_in(State.R0, owner)))
-    assert life in lines["Owner"]
+    assert life in lines["Worker"]
     assert lines["Lease"].startswith(lease)
 
 
 def test_a_chat_without_owner_has_no_lease_to_tell_of() -> None:
     lines = dict(tell(chat_in(State.R0, waiting_since=7.0, place=4)))
-    assert lines["Owner"] == "nobody."
+    assert lines["Worker"] == "nobody."
     assert lines["Waits"] == "for a chat worker, for 7.0 s, number 4 in line."
     assert "Lease" not in lines
 
 
 def test_what_does_not_apply_is_left_out() -> None:
     idle = chat_in(State.W, attempt=0)
-    assert [label for label, _ in tell(idle)] == ["Chat", "State", "Owner", "Workers", "Next", "To do"]
+    assert [label for label, _ in tell(idle)] == ["Chat", "State", "Worker", "All workers", "Next", "To do"]
 
 
 def test_everything_that_applies_is_told() -> None:
@@ -233,7 +233,7 @@ def test_everything_that_applies_is_told() -> None:
     assert lines["Open calls"] == "search (server), ask (client). They time out in 42 s."
     assert lines["Last error"] == "timeout, 504: It broke."
     assert lines["Compaction"] == "asked for 5.0 s ago, not done yet."
-    assert lines["Workers"] == "2 chat workers, 3 of 8 slots taken."
+    assert lines["All workers"] == "2 chat workers, 3 of 8 slots taken."
 
 
 def test_as_json_it_is_the_same_in_figures() -> None:
