@@ -12,7 +12,7 @@ WORKDIR /app
 COPY requirements.txt .
 RUN pip install --root-user-action=ignore --requirement requirements.txt
 
-# Not root. /data holds credentials.json and uploads; a volume mounted there takes this owner.
+# Not root. /data holds credentials.json; a volume mounted there takes this owner.
 RUN useradd --system --no-create-home --uid 10001 chatd \
     && install --directory --owner=chatd --group=chatd --mode=700 /data
 ENV CHATD_DATA_DIR=/data

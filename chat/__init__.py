@@ -25,6 +25,7 @@ In the order data meets it:
     explain/        what is the matter with a chat         doctor/      what is wrong with an installation
     checks.py       settings that would lose data          fleet.py     the chat workers there are
     metrics.py      for Prometheus                         crash.py     points at which a fault run breaks things
-    minutes.py      what workers did in each minute, for plots
+    minutes.py      what workers did in each minute, for plots    titles.py  of chats that nobody named (pure)
+    management/     commands, and what they have in common
     database.py     transactions from an event loop               diagram.py the table as a picture (pure)
 """

@@ -14,6 +14,7 @@ In the order data meets it:
     failure.py      error → kind, retryable, delay (pure)
     models/         providers behind one protocol; only this folder knows pydantic-ai
     schedule.py     the beat schedule               planner.py     beat's scheduler: runs planned from their end
-    duties.py       archive and purge, as beat starts them
+    duties.py       archive and purge, as beat starts them       metrics.py  for Prometheus, and /healthz
+    migrations/     the beat schedule
     testing.py      for tests of this project and of yours
 """

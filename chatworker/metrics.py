@@ -1,8 +1,8 @@
 """What a worker process tells Prometheus, and an orchestrator that asks whether it is well.
 
 With `CHATD_WORKER_PORT` set, the process answers `/metrics` and `/healthz` there, from a thread of its own: it answers
-also when everything else hangs, and says so. Healthy is a worker whose event loop takes turns and whose last heartbeat
-came through; one that drains is healthy until it ends.
+also when everything else hangs, and says so. Healthy is a worker whose event loop takes turns; one that drains is
+healthy until it ends, and so is one whose servers are away, because a restart would not bring them back.
 """
 
 import json

@@ -12,7 +12,10 @@ import environ
 
 
 class Environment:
-    """Typed access to the variables of one process, with `.env` beside the project as a lower layer."""
+    """Typed access to the variables of one process, with `.env` beside the project as a lower layer.
+
+    In `.env` a comment has a line of its own: a password may hold a "#".
+    """
 
     def __init__(self, dotenv: Path) -> None:
         self._env = environ.Env()

@@ -1,8 +1,8 @@
 """Beat and the maintenance worker, seen at work: ticks that somebody receives, or that pile up.
 
-Beat writes `last_run_at` every three minutes only (`celery.beat.Scheduler.sync_every`), which says too little. How many
-tasks the workers have received says enough: two looks a little apart tell whether beat ticks. Where no worker receives
-them, the queue grows.
+Beat writes `last_run_at` now and then only (`celery.beat.Scheduler.sync_every`), which says too little. How many tasks
+the workers have received says enough: two looks a little apart tell whether beat ticks. Where no worker receives them,
+the queue grows.
 """
 
 from collections.abc import Iterator
