@@ -8,6 +8,7 @@ wrongly: what waits for a runner's end waits for its task.
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -48,7 +49,7 @@ class RunnerManager:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.worker_id = worker_id
-        self._resources = resources
+        self._resources = replace(resources, begins_steps=lambda: self.accepting)
         self._listener = listener
         self._lease_ttl = lease_ttl
         self._slots = slots

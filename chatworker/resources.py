@@ -10,8 +10,11 @@ import structlog
 from chat.database import DatabaseThreads
 from chat.episodes import EpisodeId, EpisodeStore
 from chat.outage import REDIS_AWAY
+from chat.update import ChatUpdate
+from chatworker.models.protocol import PromptMessage
 from chatworker.models.registry import ModelRegistry
 from chatworker.work.commit import commit
+from chatworker.work.step import Step, begin_step
 
 R = TypeVar("R")
 logger = structlog.get_logger(__name__)
@@ -33,6 +36,12 @@ class Resources:
     models: ModelRegistry
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     observer: "CommitObserver | None" = None
+    begins_steps: Callable[[], bool] = lambda: True
+    """Whether this worker begins further steps; one that was told to stop finishes those that run."""
+
+    def next_step(self, update: ChatUpdate, known: list[PromptMessage] | None = None) -> Step:
+        """What comes next for a chat whose step is committed in `update`; see `begin_step`."""
+        return begin_step(update, known, hand_over=not self.begins_steps())
 
     async def commit(self, transaction: Callable[[], R], *, what: str) -> R:
         """One transaction of a runner; see `chatworker.work.commit`."""

@@ -30,7 +30,7 @@ from chatworker.resources import Resources
 from chatworker.work.execute_tools import execute_tools
 from chatworker.work.generate import generate
 from chatworker.work.interrupt import interrupt
-from chatworker.work.step import Done, ExecuteTools, Generate, Interrupt, Step, Work, begin_step
+from chatworker.work.step import Done, ExecuteTools, Generate, Interrupt, Step, Work
 
 logger = structlog.get_logger(__name__)
 
@@ -166,7 +166,7 @@ class Runner:
             chat = update.chat
             if (chat.worker_id, chat.runner_id) != (self.worker_id, self.runner_id):
                 raise StaleFence
-            return begin_step(update)
+            return self._resources.next_step(update)
 
     # --- the work ------------------------------------------------------------------------------------------------
 

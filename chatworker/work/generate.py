@@ -21,7 +21,7 @@ from chatworker import metrics
 from chatworker.failure import Failure, backoff, judge
 from chatworker.models.protocol import ModelAnswer, ModelError
 from chatworker.resources import Resources
-from chatworker.work.step import Generate, Step, begin_step
+from chatworker.work.step import Generate, Step
 
 logger = structlog.get_logger(__name__)
 
@@ -34,7 +34,7 @@ async def generate(step: Generate, resources: Resources, writer: EpisodeWriter) 
         return await _failed(step, resources, judge(error))
     crash_point("answer.commit.before")
     metrics.GENERATIONS.inc()
-    following = await resources.commit(partial(_commit_answer, step, answer), what="commit_step")
+    following = await resources.commit(partial(_commit_answer, step, resources, answer), what="commit_step")
     crash_point("answer.commit.after")
     await resources.episodes_closed(step.episode)
     crash_point("episode.closed")
@@ -74,14 +74,14 @@ async def _stream(step: Generate, resources: Resources, writer: EpisodeWriter) -
         raise ModelError(f"Nothing came for {silence:g} s.", provider=step.spec.kind, kind=kind) from None
 
 
-def _commit_answer(step: Generate, answer: ModelAnswer) -> Step:
+def _commit_answer(step: Generate, resources: Resources, answer: ModelAnswer) -> Step:
     with chat_update(step.chat_id, fence=step.fence) as update:
         if answer.parts:
             message = NewMessage("assistant", answer.parts, model=step.spec.full_name, usage=answer.usage)
             transitions.commit_step(update, [message])
         else:
             transitions.finish_turn(update)  # a model that has nothing to say has finished
-        return begin_step(update, known=step.history)
+        return resources.next_step(update, known=step.history)
 
 
 async def _failed(step: Generate, resources: Resources, failure: Failure) -> Step:
@@ -90,20 +90,20 @@ async def _failed(step: Generate, resources: Resources, failure: Failure) -> Ste
     if not failure.retryable or step.attempt >= settings.CHATD_MAX_GENERATION_RETRIES:
         metrics.GENERATION_FAILURES.labels(failure.kind).inc()
         log.warning("generation.failed", error=failure.detail or failure.message)
-        return await resources.commit(partial(_commit_error, step, failure), what="finish_error")
+        return await resources.commit(partial(_commit_error, step, resources, failure), what="finish_error")
     delay = max(backoff(step.attempt - 1), failure.retry_after)
     metrics.GENERATION_RETRIES.labels(failure.kind).inc()
     log.info("generation.retried", error=failure.detail or failure.message, retry_after=delay)
     await resources.commit(partial(_record_retry, step, failure, delay), what="record_retry_state")
     crash_point("retry.recorded")
     await resources.sleep(delay)
-    return await resources.commit(partial(_begin_again, step), what="record_generation_attempt")
+    return await resources.commit(partial(_begin_again, step, resources), what="record_generation_attempt")
 
 
-def _commit_error(step: Generate, failure: Failure) -> Step:
+def _commit_error(step: Generate, resources: Resources, failure: Failure) -> Step:
     with chat_update(step.chat_id, fence=step.fence) as update:
         transitions.finish_error(update, failure.last_error())
-        return begin_step(update, known=step.history)
+        return resources.next_step(update, known=step.history)
 
 
 def _record_retry(step: Generate, failure: Failure, delay: float) -> None:
@@ -112,6 +112,6 @@ def _record_retry(step: Generate, failure: Failure, delay: float) -> None:
         transitions.record_retry_state(update, failure.retry_state(step.attempt, delay, retrying_at))
 
 
-def _begin_again(step: Generate) -> Step:
+def _begin_again(step: Generate, resources: Resources) -> Step:
     with chat_update(step.chat_id, fence=step.fence) as update:
-        return begin_step(update, known=step.history)
+        return resources.next_step(update, known=step.history)

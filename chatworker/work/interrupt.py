@@ -15,7 +15,7 @@ from chat.outage import REDIS_AWAY
 from chat.stopping import finish_with
 from chat.update import chat_update
 from chatworker.resources import Resources
-from chatworker.work.step import Interrupt, Step, begin_step
+from chatworker.work.step import Interrupt, Step
 
 logger = structlog.get_logger(__name__)
 
@@ -34,12 +34,12 @@ async def interrupt(step: Interrupt, resources: Resources, writer: EpisodeWriter
         if writer is not None and writer.episode == step.episode and len(writer.streamed) > len(parts):
             parts = writer.streamed
     crash_point("interrupt.commit.before")
-    following = await resources.commit(partial(_commit, step, parts), what="finish_interruption")
+    following = await resources.commit(partial(_commit, step, resources, parts), what="finish_interruption")
     crash_point("interrupt.commit.after")
     return following
 
 
-def _commit(step: Interrupt, parts: list[dict[str, Any]]) -> Step:
+def _commit(step: Interrupt, resources: Resources, parts: list[dict[str, Any]]) -> Step:
     with chat_update(step.chat_id, fence=step.fence) as update:
         finish_with(update, parts)
-        return begin_step(update)
+        return resources.next_step(update)

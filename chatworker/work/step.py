@@ -66,10 +66,11 @@ class Interrupt(Work):
     episode: EpisodeId
 
 
-def begin_step(update: ChatUpdate, known: list[PromptMessage] | None = None) -> Step:
+def begin_step(update: ChatUpdate, known: list[PromptMessage] | None = None, *, hand_over: bool = False) -> Step:
     """Decide what comes next for the chat of `update`, which its caller owns, and record that it began.
 
-    `known`: the history that the model saw before this transaction, where the caller has it.
+    `known`: the history that the model saw before this transaction, where the caller has it. `hand_over`: calls of
+    models and tools are left to another worker, by giving the chat away in the same transaction.
     """
     chat = update.chat
     before = known
@@ -80,6 +81,8 @@ def begin_step(update: ChatUpdate, known: list[PromptMessage] | None = None) -> 
         plan = decide([(message.role, message.parts) for message in history])
         if plan.action == "finish_turn":
             transitions.finish_turn(update)
+        elif hand_over:
+            break
         elif plan.action == "execute_tools":
             return ExecuteTools(chat.pk, chat.snapshot_version, _fence(update), history, plan.calls)
         elif plan.action == "give_up":

@@ -20,6 +20,7 @@ from chat.update import BrokenInvariant, chat_creation, chat_update
 from chatworker import acquisition
 from chatworker.models import catalogue
 from chatworker.models.protocol import ModelAnswer
+from chatworker.resources import Resources
 from chatworker.work.generate import _commit_answer
 from chatworker.work.step import Done, Generate
 from tests.factories import (
@@ -330,7 +331,8 @@ def test_a_plain_turn_is_three_transactions_and_at_most_twenty_statements(
             transitions.send_message(update, parts=TEXT, author=user)
         step = acquisition.acquire(chat_id, WORKER, RUNNER)
         assert isinstance(step, Generate)
-        following = _commit_answer(step, ModelAnswer(parts=[{"type": "text", "text": "answer"}], usage={}))
+        answer = ModelAnswer(parts=[{"type": "text", "text": "answer"}], usage={})
+        following = _commit_answer(step, Resources(None, None, None), answer)  # type: ignore[arg-type]
     assert isinstance(following, Done)
     assert history_of(chat_id)[2:] == [("user", "new"), ("assistant", "answer")]
     statements = [statement["sql"] for statement in captured]

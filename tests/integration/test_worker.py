@@ -23,6 +23,7 @@ from chatworker import acquisition, bootstep, leases
 from chatworker.models import catalogue
 from chatworker.runner import CHANNEL_SIZE, Runner
 from chatworker.testing import wait_until, wait_until_idle
+from chatworker.work import generate
 from chatworker.worker import ChatWorker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -162,8 +163,6 @@ def test_a_tool_that_does_not_exist_gets_a_result_that_says_so(worker: ChatWorke
 def test_a_commit_whose_outcome_is_unknown_is_tried_again_and_neither_lost_nor_doubled_nor_paid_twice(
     worker: ChatWorker, owner: Any, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
-    from chatworker.work import generate
-
     commit_answer, broken = generate._commit_answer, threading.Event()
 
     def breaks_once(*arguments: Any) -> Any:
@@ -520,6 +519,38 @@ def test_a_draining_worker_finishes_what_it_began(owner: Any, monkeypatch: pytes
         worker.stop(drain_timeout=10)
     snapshot = chat_read(chat_id)
     assert (snapshot.state, snapshot.chat.snapshot_version) == ("W", 3)
+
+
+@pytest.mark.parametrize("asked", ["[say one]", "[call weather {}] [then] [say one]"], ids=["a turn", "a call"])
+def test_a_draining_worker_begins_no_call_that_it_might_have_to_cut(
+    owner: Any, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """What follows the running step (the queue's next turn, the answer to a tool's result) is for another worker."""
+    worker, answered, go_on = ChatWorker(slots=8), threading.Event(), threading.Event()
+    commit_answer = generate._commit_answer
+
+    def commits_when_told(*arguments: Any) -> Any:
+        answered.set()
+        go_on.wait(10)
+        return commit_answer(*arguments)
+
+    monkeypatch.setattr(generate, "_commit_answer", commits_when_told)
+    with ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(worker.run_chat, chat_id))
+        worker.start()
+        chat_id = create(owner, asked)
+        assert answered.wait(10)
+        with chat_update(chat_id) as update:
+            transitions.send_message(update, parts=[{"type": "text", "text": "[say two]"}], author=owner)
+        woken: list[UUID] = []
+        monkeypatch.setattr(hints, "publish_wake_up", woken.append)
+        stopping = pool.submit(worker.stop, drain_timeout=10)
+        wait_until(lambda: chat_read(chat_id), lambda _: worker.is_closing, timeout=10)
+        go_on.set()
+        stopping.result(5)
+    chat = chat_read(chat_id).chat
+    assert (chat.status, chat.runner_id, chat.generation_attempt, woken) == ("running", None, 0, [chat_id])
+    assert "two" not in [text for _, text in said(chat_id)]
 
 
 @pytest.mark.parametrize(("drain", "state", "passed_on"), [(0, "R0", 1), (10, "W", 0)], ids=["handed over", "drained"])
