@@ -28,7 +28,7 @@ STREAMING_SHARE = 0.6
 WHOLE_WITHIN = 120.0
 """Seconds in which every process must be back; they start anew, on a machine that is busy."""
 QUIET_BEYOND_EXPIRY = 40.0
-"""Seconds beyond a lease's length: two answers, of which one waits in the queue, and a busy machine."""
+"""Seconds beyond a lease's length, and beyond what lasts: two answers, one of them in the queue, and a busy machine."""
 
 
 @dataclass(slots=True)
@@ -94,7 +94,7 @@ async def strike_and_collect(
     """Everything but the verdict."""
     journal = Journal.at(journal_path)
     talk = Talk(time.time(), journal)
-    patience = target.profile.lease_ttl + QUIET_BEYOND_EXPIRY
+    patience = target.profile.lease_ttl + QUIET_BEYOND_EXPIRY + max(one.lasts for one in plan)
     name = f"{fault.name}-{talk.since:.0f}"
     try:
         journal.note("fault", name=fault.name, seed=seed, plan=list(plan))

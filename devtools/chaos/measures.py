@@ -9,7 +9,7 @@ meantime, or that a person stopped, is neither. Where no chat worker was left, o
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from devtools.chaos.audit import Move, Moves
@@ -24,7 +24,7 @@ class Passage:
     blow: Blow
     took: float | None
     alone: float = 0.0
-    """Seconds after the blow until some chat worker was there."""
+    """Seconds between the blow and its end in which no chat worker was there that could have taken the chat."""
     let_go: bool = False
     """Whether its owner gave it back before somebody else took it."""
 
@@ -45,13 +45,13 @@ class Cost:
 def takeovers(moves: Moves, blows: Sequence[Blow], starts: Mapping[str, float]) -> list[Passage]:
     """Chats of killed and frozen workers. `starts`: when each worker was ready."""
     hits = [blow for blow in blows if blow.effect in (Effect.KILLED, Effect.FROZEN)]
-    return _passages(moves, {blow: _alone(blow, blows, starts) for blow in hits})
+    return _passages(moves, hits, blows, starts)
 
 
 def handovers(moves: Moves, blows: Sequence[Blow], starts: Mapping[str, float]) -> list[Passage]:
     """Chats of workers that were told to end and did not finish them."""
     told = [blow for blow in blows if blow.effect is Effect.TOLD]
-    return _passages(moves, {blow: _alone(blow, blows, starts) for blow in told})
+    return _passages(moves, told, blows, starts)
 
 
 def unprovoked(moves: Moves, blows: Iterable[Blow]) -> int:
@@ -81,37 +81,40 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
     return sorted(values)[max(0, math.ceil(percent / 100 * len(values)) - 1)]
 
 
-def _alone(blow: Blow, blows: Iterable[Blow], starts: Mapping[str, float]) -> float:
-    """Seconds from `blow` until some worker was there that nothing had happened to; 0 where none came."""
+def _alone(since: float, until: float, blows: Iterable[Blow], starts: Mapping[str, float]) -> float:
+    """Seconds between two moments in which every worker had been hit; what never ended again is not counted."""
     out: dict[str, list[tuple[float, float]]] = {}
-    for other in blows:
-        for worker_id in other.worker_ids:
-            until = other.until if other.effect is Effect.FROZEN else math.inf
-            out.setdefault(worker_id, []).append((other.at, until))
-    moments = {blow.at, *(at for at in starts.values() if at > blow.at)}
-    moments |= {until for spans in out.values() for _, until in spans if blow.at < until < math.inf}
-    for moment in sorted(moments):
-        for worker_id, started_at in starts.items():
-            spans = out.get(worker_id, [])
-            if started_at <= moment and not any(at <= moment < until for at, until in spans):
-                return moment - blow.at
-    return 0.0
+    for blow in blows:
+        for worker_id in blow.worker_ids:
+            end = blow.until if blow.effect is Effect.FROZEN else math.inf
+            out.setdefault(worker_id, []).append((blow.at, end))
+    ends = [moment for spans in out.values() for span in spans for moment in span]
+    moments = sorted({since, *(at for at in (*starts.values(), *ends, until) if since < at <= until and at < math.inf)})
+
+    def somebody_was_there(moment: float) -> bool:
+        return any(
+            started_at <= moment and not any(at <= moment < end for at, end in out.get(worker_id, ()))
+            for worker_id, started_at in starts.items()
+        )
+
+    return sum(later - moment for moment, later in pairwise(moments) if not somebody_was_there(moment))
 
 
-def _passages(moves: Moves, blows: Mapping[Blow, float]) -> list[Passage]:
+def _passages(moves: Moves, hits: Iterable[Blow], blows: Sequence[Blow], starts: Mapping[str, float]) -> list[Passage]:
     found = []
     for of_chat in moves.values():
         times = [move.at for move in of_chat]
-        for blow, alone in blows.items():
+        for blow in hits:
             place = bisect_right(times, blow.at)
             if place and (owner := of_chat[place - 1]).is_runnable and owner.worker_id in blow.worker_ids:
-                passage = _passage(owner, of_chat[place:], blow, alone)
+                passage = _passage(owner, of_chat[place:], blow)
                 if passage is not None:
-                    found.append(passage)
+                    until = math.inf if passage.took is None else blow.at + passage.took
+                    found.append(replace(passage, alone=_alone(blow.at, until, blows, starts)))
     return found
 
 
-def _passage(owner: Move, later: Sequence[Move], blow: Blow, alone: float) -> Passage | None:
+def _passage(owner: Move, later: Sequence[Move], blow: Blow) -> Passage | None:
     """What became of a chat that `owner` had at the blow; None if it needed nobody else."""
     let_go = False
     for move in later:
@@ -119,5 +122,5 @@ def _passage(owner: Move, later: Sequence[Move], blow: Blow, alone: float) -> Pa
         if not move.is_runnable or (move.runner_id is None and move.history_version != owner.history_version):
             return None  # it ended, or a person stopped it and the next turn waits for its worker
         if move.runner_id not in (None, owner.runner_id):
-            return Passage(owner.chat_id, blow, move.at - blow.at, alone, let_go)
-    return Passage(owner.chat_id, blow, None, alone, let_go)
+            return Passage(owner.chat_id, blow, move.at - blow.at, let_go=let_go)
+    return Passage(owner.chat_id, blow, None, let_go=let_go)

@@ -79,6 +79,13 @@ def test_how_long_nobody_was_there_to_take_over(
     assert passage.alone == alone
 
 
+def test_who_is_told_to_end_before_the_lease_expires_was_there_in_vain() -> None:
+    """It may not take the chat yet, and its successor has to start first."""
+    moves = {CHAT: [move(9.0, "w1"), move(16.0, "w3", 2)]}
+    (passage,) = takeovers(moves, [FROZEN, replace(TOLD, worker_ids=("w2",), at=11.0)], {**STARTS, "w3": 14.0})
+    assert (passage.took, passage.alone) == (16.0 - FROZEN.at, 3.0)
+
+
 def test_a_chat_taken_from_a_worker_that_nothing_had_happened_to_is_unprovoked() -> None:
     assert unprovoked(TAKEN, []) == 1
     assert unprovoked(TAKEN, [KILL]) == 0

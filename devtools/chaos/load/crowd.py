@@ -64,7 +64,8 @@ async def talking(
 ) -> AsyncIterator[Crowd]:
     """People who talk while the block runs; at its end they stop, and wait until their chats are quiet.
 
-    `name` begins the keys of their messages; `patience`: seconds that a person waits for a chat to become quiet.
+    `name` begins the keys of their messages; `patience`: seconds without a new message that a person waits for
+    a chat to become quiet.
     """
     endings = Endings()
     conversations = [

@@ -40,13 +40,18 @@ class Follower:
             await self._task
 
     async def until(self, holds: Callable[[Screen], bool], *, within: float) -> bool:
-        """Whether `holds` of the screen within so many seconds."""
-        try:
-            async with asyncio.timeout(within), self._news:
-                await self._news.wait_for(lambda: holds(self.screen))
-        except TimeoutError:
-            return False
+        """Whether `holds` of the screen, before so many seconds have passed without a new message."""
+        async with self._news:
+            while not holds(self.screen):
+                try:
+                    async with asyncio.timeout(within):
+                        await self._holds_or_more_than(len(self.screen.messages), holds)
+                except TimeoutError:
+                    return False
         return True
+
+    async def _holds_or_more_than(self, known: int, holds: Callable[[Screen], bool]) -> None:
+        await self._news.wait_for(lambda: holds(self.screen) or len(self.screen.messages) != known)
 
     async def _follow(self) -> None:
         while True:
