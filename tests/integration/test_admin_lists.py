@@ -136,3 +136,13 @@ def test_a_column_without_an_index_cannot_be_sorted_by(superuser: Client, by_sta
         for column in range(1, 9):
             changes = superuser.get(where, {"o": column}).context["cl"]
             assert list(dict.fromkeys(changes.queryset.query.order_by)) == order
+
+
+def test_an_empty_list_says_why_and_offers_what_may_be_done(superuser: Client, viewer: Client, db: None) -> None:
+    page = superuser.get(CHATS).content.decode()
+    assert "There is nothing here yet." in page
+    assert "Add chat" not in page, "nobody adds a chat here"
+    assert 'href="?"' in superuser.get(CHATS, {"q": "nowhere"}).content.decode()
+    tokens = "/admin/chat/apitoken/"
+    assert f"{tokens}add/" in superuser.get(tokens).content.decode()
+    assert f"{tokens}add/" not in viewer.get(tokens).content.decode()
