@@ -18,7 +18,7 @@ from chat.minutes import Minute, quantile
 
 BLUE, ORANGE, RED, GREEN = "#3b82f6", "#f59e0b", "#ef4444", "#22c55e"
 GREY = "rgb(148, 163, 184)"
-EMPTY = "There is nothing to show yet."
+EMPTY = "Nothing to show now."
 
 
 def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
