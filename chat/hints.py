@@ -63,7 +63,9 @@ def _producers() -> Any:
 
 
 def disconnect() -> None:
-    """Close what this process keeps open to Redis; the next publication connects again."""
+    """Close what this process keeps open to Redis, and forget an outage; the next publication connects again."""
+    global _skip_until
+    _skip_until = 0.0
     if _publisher.cache_info().currsize:
         _publisher().close()
         _publisher.cache_clear()
