@@ -105,8 +105,12 @@ def tool_result(call: dict[str, Any], output: Any, *, is_error: bool, synthetic:
 
 
 def calls_in(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The tool calls in a message that need a result from us; the provider answers its own."""
-    return [part for part in parts if part.get("type") == "tool_call" and not part.get("provider_executed")]
+    """The tool calls in a message that need a result from us; the provider answers its own. An id is one call."""
+    calls: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        if part.get("type") == "tool_call" and not part.get("provider_executed"):
+            calls.setdefault(part["tool_call_id"], part)
+    return list(calls.values())
 
 
 def outstanding_calls(tail: Iterable[tuple[str, Sequence[dict[str, Any]]]]) -> list[dict[str, Any]]:
@@ -133,6 +137,18 @@ _NAMED_BY = {
 """Parts that come whole, and what each must say."""
 
 
+def is_delta(delta: dict[str, Any]) -> bool:
+    """Whether anything can be made of it; `merge_deltas` leaves out what is none."""
+    kind = delta.get("type")
+    if not isinstance(delta.get("index"), int):
+        return False
+    if kind in ("text", "reasoning"):
+        return isinstance(delta.get("text"), str)
+    if kind == "tool_call_delta":
+        return True
+    return kind in _NAMED_BY and all(isinstance(delta.get(name), str) for name in _NAMED_BY[kind])
+
+
 def merge_deltas(deltas: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The parts that a sequence of streamed deltas amounts to, in the order in which they began.
 
@@ -140,17 +156,15 @@ def merge_deltas(deltas: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     never became whole stays out (it was never made). What is malformed is left out too.
     """
     merged: dict[int, dict[str, Any]] = {}
-    for delta in deltas:
-        kind, index = delta.get("type"), delta.get("index")
-        if not isinstance(index, int):
-            continue
-        if kind in ("text", "reasoning") and isinstance(delta.get("text"), str):
+    for delta in filter(is_delta, deltas):
+        kind, index = delta["type"], delta["index"]
+        if kind in ("text", "reasoning"):
             part = merged.setdefault(index, {"type": kind, "text": ""})
             if part["type"] == kind:
                 part["text"] += delta["text"]
         elif kind == "tool_call_delta":
             merged.setdefault(index, {"type": kind})
-        elif kind in _NAMED_BY and all(isinstance(delta.get(name), str) for name in _NAMED_BY[kind]):
+        else:
             merged[index] = {key: value for key, value in delta.items() if key != "index"}
     return [
         part

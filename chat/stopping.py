@@ -42,6 +42,8 @@ def stop_chat(chat_id: UUID) -> ChatUpdate:
 def finish_with(update: ChatUpdate, streamed: list[dict[str, Any]]) -> None:
     """Finish the interruption of a chat with the deltas of its last episode; every call gets its result."""
     stopped = [_closing(call, content.INTERRUPTED_BY_USER) for call in update.history.outstanding_calls()]
+    if malformed := sum(not content.is_delta(delta) for delta in streamed):
+        logger.warning("interrupt.parts_malformed", chat_id=str(update.chat.pk), parts=malformed)
     if parts := content.merge_deltas(streamed):
         stopped.append(NewMessage("assistant", parts, model=update.chat.model, interrupted=True))
         stopped += [_closing(call, content.INTERRUPTED_CALL) for call in content.calls_in(parts)]

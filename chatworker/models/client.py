@@ -48,12 +48,16 @@ class LibraryClient:
 
 
 class LibraryStream:
-    """The deltas of one answer. Text deltas are kept as they were yielded, so that what was seen is what is saved."""
+    """The deltas of one answer. Text deltas are kept as they were yielded, so that what was seen is what is saved.
+
+    Of two calls to which a model gave one id, the second gets another: every call has a result of its own.
+    """
 
     def __init__(self, response: StreamedResponse, provider: str) -> None:
         self._response = response
         self._provider = provider
         self._texts: dict[int, list[str]] = {}
+        self._call_ids: dict[int, str] = {}  # by the index of the part
 
     async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
         try:
@@ -75,8 +79,22 @@ class LibraryStream:
         return []
 
     def _whole(self, index: int, part: Any) -> list[dict[str, Any]]:
-        ours = from_library(part)
+        ours = self._ours(index, part)
         return [{"index": index, **_without_meta(ours)}] if ours else []
+
+    def _ours(self, index: int, part: Any) -> dict[str, Any] | None:
+        ours = from_library(part)
+        if ours is not None and isinstance(part, lib.ToolCallPart):
+            ours["tool_call_id"] = self._call_id(index, part.tool_call_id)
+        return ours
+
+    def _call_id(self, index: int, given: str) -> str:
+        if index not in self._call_ids:
+            wanted, count = clean_text(given), 1
+            while (unique := wanted if count == 1 else f"{wanted}-{count}") in self._call_ids.values():
+                count += 1
+            self._call_ids[index] = unique
+        return self._call_ids[index]
 
     def _started(self, index: int, part: Any) -> list[dict[str, Any]]:
         if isinstance(part, lib.TextPart):
@@ -85,7 +103,7 @@ class LibraryStream:
             return self._text(index, "reasoning", part.content)
         if isinstance(part, lib.ToolCallPart):
             args = part.args if isinstance(part.args, str) else ""
-            return [self._call_delta(index, args, part.tool_call_id, part.tool_name)]
+            return [self._call_delta(index, args, self._call_id(index, part.tool_call_id), part.tool_name)]
         if isinstance(part, lib.NativeToolReturnPart):
             return self._whole(index, part)  # never continued, and its end is not told
         return []
@@ -96,7 +114,7 @@ class LibraryStream:
         if isinstance(delta, lib.ThinkingPartDelta):
             return self._text(index, "reasoning", delta.content_delta or "")
         if isinstance(delta, lib.ToolCallPartDelta) and isinstance(delta.args_delta, str):
-            return [self._call_delta(index, delta.args_delta, delta.tool_call_id, None)]
+            return [self._call_delta(index, delta.args_delta, self._call_ids.get(index), None)]
         return []
 
     def _text(self, index: int, kind: str, text: str) -> list[dict[str, Any]]:
@@ -117,7 +135,7 @@ class LibraryStream:
         response = self._response.get()
         parts = []
         for index, part in enumerate(response.parts):
-            ours = from_library(part)
+            ours = self._ours(index, part)
             if ours is None and index in self._texts:
                 ours = {"type": "text", "text": ""}
             if ours is not None:

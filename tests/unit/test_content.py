@@ -147,6 +147,12 @@ def test_where_the_stream_is_cut_does_not_change_the_text_so_far(pieces: list[tu
 # --- calls -----------------------------------------------------------------------------------------------------------
 
 
+def test_an_id_is_one_call_however_often_a_model_gave_it() -> None:
+    other = CALL | {"tool_call_id": "c2"}
+    assert content.calls_in([CALL, other, CALL | {"args": {"again": 1}}]) == [CALL, other]
+    assert content.outstanding_calls([("assistant", [CALL, CALL]), ("tool", [RESULT])]) == []
+
+
 def test_calls_are_open_until_a_tool_message_answers_them() -> None:
     second = CALL | {"tool_call_id": "c2"}
     tail = [("assistant", [CALL, TEXT, second])]
