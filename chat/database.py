@@ -6,13 +6,14 @@ dropped before the next call. The number of threads bounds the connections, what
 """
 
 import asyncio
+import select
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import close_old_connections, connections
+from django.db import close_old_connections, connection, connections
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,8 +47,22 @@ class DatabaseThreads:
         self._executor.shutdown(wait=True)
 
 
+def is_broken() -> bool:
+    """Whether the other end closed this thread's connection; without asking it, unless it has something to say."""
+    raw = connection.connection
+    if raw is None:
+        return False
+    if raw.closed or raw.broken:
+        return True
+    poll = select.poll()
+    poll.register(raw.pgconn.socket, select.POLLIN | select.POLLHUP)
+    return bool(poll.poll(0)) and not connection.is_usable()
+
+
 def _with_connections(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     close_old_connections()
+    if is_broken():  # Postgres was restarted since: what comes now need not fail for it
+        connection.close()
     try:
         return function(*args, **kwargs)
     finally:

@@ -11,7 +11,6 @@ shares sessions (pgbouncer in transaction mode) nobody counts as dead before tha
 """
 
 import os
-import select
 import socket
 import threading
 import time
@@ -23,6 +22,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from chat import metrics
+from chat.database import is_broken
 from chat.models import WorkerProcess
 
 logger = structlog.get_logger(__name__)
@@ -59,9 +59,9 @@ class Presence:
 
     def hold(self) -> bool:
         """Take the lock unless this connection has it. True if it had to be taken. Raises what the database raises."""
-        if self._held_on is not None and self._held_on is connection.connection and not _is_broken():
+        if self._held_on is not None and self._held_on is connection.connection and not is_broken():
             return False
-        if _is_broken():
+        if is_broken():
             connection.close()
         self._held_on = None
         with connection.cursor() as cursor:
@@ -85,18 +85,6 @@ class Presence:
         WorkerProcess.objects.bulk_create(
             [self._row], update_conflicts=True, unique_fields=["worker_id"], update_fields=fields
         )
-
-
-def _is_broken() -> bool:
-    """Whether the other end closed the connection; without asking it. One that merely has something to say is asked."""
-    raw = connection.connection
-    if raw is None:
-        return False
-    if raw.closed or raw.broken:
-        return True
-    poll = select.poll()
-    poll.register(raw.pgconn.socket, select.POLLIN | select.POLLHUP)
-    return bool(poll.poll(0)) and not connection.is_usable()
 
 
 class DeadWorkers:

@@ -127,6 +127,7 @@ _database.setdefault("OPTIONS", {}).update(
     keepalives_idle=10,
     keepalives_interval=5,
     keepalives_count=3,
+    tcp_user_timeout=15_000,  # ms: keepalives are not sent while something sent before is not acknowledged
 )
 CHATD_WEB_CONNECTIONS = env.integer("CHATD_WEB_CONNECTIONS", 10, least=1)
 CHATD_STREAM_CONNECTIONS = 4  # readings of live streams at a time; each takes about a millisecond
