@@ -87,13 +87,23 @@ def _health() -> dict[str, Any]:
 
 
 def _told_to_stop(**_of_celery: Any) -> None:
-    """Called inside Celery's handlers of SIGTERM and SIGINT; whoever sends a second one is out of patience."""
+    """Called inside Celery's handlers of SIGTERM and SIGINT; whoever sends a second one is out of patience.
+
+    From then on the signals are ours: Celery would cancel its requests, which a pool of threads cannot.
+    """
     global _was_told
     if _worker is not None and _was_told:
         _worker.hand_over_now()
     elif _worker is not None:
         _worker.begin_stop(drain_timeout=settings.CHATD_DRAIN_TIMEOUT)
+        if threading.current_thread() is threading.main_thread():
+            _signals_call(_worker.hand_over_now)
     _was_told = True
+
+
+def _signals_call(hand_over: Callable[[], None]) -> dict[int, Any]:
+    """The handlers that stood before, by the numbers of their signals."""
+    return {number: signal.signal(number, lambda *_: hand_over()) for number in (signal.SIGTERM, signal.SIGINT)}
 
 
 @contextmanager
@@ -103,7 +113,7 @@ def _a_second_signal_calls(hand_over: Callable[[], None]) -> Iterator[None]:
         yield
         return
 
-    before = {number: signal.signal(number, lambda *_: hand_over()) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = _signals_call(hand_over)
     try:
         yield
     finally:
