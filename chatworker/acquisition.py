@@ -61,10 +61,18 @@ def acquire(chat_id: UUID, worker_id: UUID, runner_id: UUID) -> Step | None:
 
 
 def chats_without_owner(*, grace: float = GRACE, limit: int = SWEEP_LIMIT) -> list[UUID]:
-    """Chats to wake a worker for: to be stopped and nobody's, or left by their owner; then those that may start.
+    """Chats to wake a worker for: those that stand in no line, then those whose turn it is.
 
     Nobody's for `grace` seconds, that is: until then their own wake-up is on its way.
     """
+    found = chats_out_of_line(grace=grace, limit=limit)
+    for sub_agents in (False, True):
+        found += capacity.next_in_line(sub_agents=sub_agents, grace=grace, limit=limit)
+    return found[:limit]
+
+
+def chats_out_of_line(*, grace: float = 0.0, limit: int) -> list[UUID]:
+    """Chats that no limit holds up: to be stopped and nobody's for `grace` seconds, or left by their owner."""
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT id FROM chat_chat WHERE status = 'interrupting'
@@ -77,10 +85,7 @@ def chats_without_owner(*, grace: float = GRACE, limit: int = SWEEP_LIMIT) -> li
                LIMIT %(limit)s""",
             {"grace": grace, "ttl": settings.CHATD_LEASE_TTL, "limit": limit},
         )
-        found = [row[0] for row in cursor.fetchall()]
-    for sub_agents in (False, True):
-        found += capacity.next_in_line(sub_agents=sub_agents, grace=grace, limit=limit)
-    return found[:limit]
+        return [row[0] for row in cursor.fetchall()]
 
 
 def wake_waiting_chats(*, grace: float = GRACE) -> int:
@@ -106,7 +111,12 @@ def wake_next_in_line() -> None:
 
 
 def fairest(woken: UUID) -> UUID:
-    """The chat that the last free slot of a worker is for: the first in line, of `woken`'s line where both wait."""
+    """The chat that the last free slot of a worker is for, whatever wakes it: wake-ups that wait have no other order.
+
+    One that stands in no line; else the first in line, of `woken`'s line where both wait.
+    """
+    if out_of_line := chats_out_of_line(limit=SWEEP_LIMIT):
+        return woken if woken in out_of_line else out_of_line[0]
     chat = Chat.objects.filter(pk=woken, status=Status.RUNNING, waiting_since__isnull=False).only("root_id").first()
     if chat is None:
         return woken  # to be stopped, left by its owner, or not waiting at all

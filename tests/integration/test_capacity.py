@@ -10,7 +10,7 @@ from django.db import connections
 
 from chat import capacity, transitions
 from chat.execution import State
-from chat.models import Chat, WorkerProcess
+from chat.models import Chat, RunnerLease, WorkerProcess
 from chat.presence import Presence
 from chat.update import chat_update
 from chatworker.acquisition import acquire, chats_without_owner, fairest
@@ -187,6 +187,18 @@ def test_a_full_worker_gives_its_last_slot_to_the_first_in_line(owners: list[Any
     assert fairest(of_ann[1]) == of_ann[0]
     assert is_taken(of_ann[0])
     assert fairest(of_ann[1]) == of_ben
+
+
+@pytest.mark.parametrize("left", ["by its owner", "to be stopped"])
+def test_a_full_worker_gives_its_last_slot_to_a_chat_that_stands_in_no_line(left: str, owners: list[Any]) -> None:
+    """However many wake-ups of waiting chats are in front of its own."""
+    first, woken = waiting(owners[0], 2)
+    other = chat_in(State.R0 if left == "by its owner" else State.I0, owners[1], owned=left == "by its owner")
+    RunnerLease.objects.all().delete()
+    assert fairest(woken) == other
+    if left == "by its owner":
+        assert is_taken(other)
+        assert fairest(woken) == first
 
 
 @pytest.mark.parametrize("state", [State.I0, State.W, State.E0])
