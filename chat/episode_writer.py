@@ -27,7 +27,11 @@ from chat.outage import REDIS_AWAY
 logger = structlog.get_logger(__name__)
 
 MAX_BYTES = 1024 * 1024
+"""Of the JSON of `{seq, role, part}`, summed over an episode's parts."""
 COALESCE = 0.025
+"""Seconds that a part may wait for others to go with it."""
+OUTAGE_PAUSE = 0.5
+"""Seconds until the next try after Redis was away: every running chat tries, and each try may be a new connection."""
 
 
 class EpisodeWriter:
@@ -57,6 +61,7 @@ class EpisodeWriter:
         self._sent = 0
         self._bytes = 0
         self._full = False
+        self._redis_is_away = False
         self._news = asyncio.Event()
         self._finished = asyncio.Event()
         self._closed = False
@@ -97,7 +102,7 @@ class EpisodeWriter:
             if last:
                 return
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._coalesce):
+                async with asyncio.timeout(OUTAGE_PAUSE if self._redis_is_away else self._coalesce):
                     await self._finished.wait()
 
     @asynccontextmanager
@@ -124,8 +129,10 @@ class EpisodeWriter:
         try:
             while not self._closed and self._sent < until:
                 await self._send(until)
+            self._redis_is_away = False
         except REDIS_AWAY as error:
             logger.debug("episode.not_sent", episode=self.episode.key, error=repr(error))
+            self._redis_is_away = True
             self._streamed = until
             self._news.set()
 

@@ -22,8 +22,6 @@ import redis.asyncio
 
 from chat.channels import EPISODE_KEPT, episode_key, part_channel
 
-"""Of the JSON of `{seq, role, part}`, summed over an episode's parts."""
-
 
 class EpisodeRefused(Exception):
     """The episode did not take what was offered; the subclass says why."""

@@ -23,6 +23,7 @@ logger = structlog.get_logger(__name__)
 Key = tuple[UUID, UUID]
 OWN_TICK_AFTER = 1.3
 """In heartbeat intervals: a worker that was not told to renew by then does so by itself."""
+STOPS_WITHIN = 5.0
 PRESENCE_EVERY = 0.5
 """Seconds between looks whether the connection that holds the worker's lock still stands."""
 
@@ -53,6 +54,35 @@ def reap() -> int:
         return int(cursor.rowcount)
 
 
+class LeaseClock:
+    """When each lease of this process was last known to be good, by the monotonic clock.
+
+    The heartbeat's thread writes, the event loop reads: a loop that was blocked for long sees what was renewed
+    meanwhile before it gives anything up.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._good_at: dict[Key, float] = {}
+
+    def taken(self, key: Key, at: float) -> None:
+        with self._mutex:
+            self._good_at[key] = at
+
+    def renewed(self, keys: Iterable[Key], at: float) -> None:
+        """Those that were given up meanwhile stay so."""
+        with self._mutex:
+            self._good_at.update(dict.fromkeys(self._good_at.keys() & set(keys), at))
+
+    def given_up(self, key: Key) -> None:
+        with self._mutex:
+            self._good_at.pop(key, None)
+
+    def not_renewed_since(self, limit: float) -> list[Key]:
+        with self._mutex:
+            return [key for key, good_at in self._good_at.items() if good_at <= limit]
+
+
 class Heartbeat:
     """Beats when told to (`beat_now`, by Celery beat through remote control), and by itself when that is late."""
 
@@ -65,7 +95,8 @@ class Heartbeat:
         running: Callable[[], list[Key]],
         renewed: Callable[[list[Key], set[Key], float], None],
     ) -> None:
-        """`running` names the runners to renew; `renewed(asked, kept, began_at)` hears of each beat that worked."""
+        """`running` names the runners to renew; `renewed(asked, kept, began_at)` hears of each beat that worked. Both
+        are called in the heartbeat's thread."""
         self._worker_id = worker_id
         self._interval = interval
         self._running = running
@@ -74,16 +105,22 @@ class Heartbeat:
         self._tick = threading.Event()
         self._stopping = threading.Event()
         self._draining = threading.Event()
-        self._is_absent = False  # of the thread alone
+        self._is_absent = False  # this and the next: of the thread alone
+        self._last_at = 0.0
         self._thread = threading.Thread(target=self._run, name="chat-worker-heartbeat", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
+        """A connection that hangs is not waited for: what is left of it dies with the process."""
         self._stopping.set()
         self._tick.set()
-        self._thread.join()
+        self._thread.join(STOPS_WITHIN)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
 
     def drain(self) -> None:
         """Let the next look say that this worker takes no more chats."""
@@ -95,21 +132,28 @@ class Heartbeat:
 
     def _run(self) -> None:
         own_tick_every = self._interval * OWN_TICK_AFTER
-        last_at = time.monotonic() - own_tick_every  # the first one is due at once
+        self._last_at = time.monotonic() - own_tick_every  # the first one is due at once
         try:
             while not self._stopping.is_set():
-                now = time.monotonic()
-                if self._draining.is_set():
-                    self._say_draining()
-                if self._is_present_anew() or self._tick.is_set() or now - last_at >= own_tick_every:
-                    self._tick.clear()
-                    metrics.HEARTBEAT_LATENESS.observe(max(0.0, now - last_at - self._interval))
-                    last_at = now
-                    self._beat()
+                try:
+                    self._look(own_tick_every)
+                except Exception:  # whatever it was, the next heartbeat must come
+                    logger.exception("heartbeat.broken")
+                    connections.close_all()
                 self._tick.wait(min(PRESENCE_EVERY, own_tick_every))
             self._leave()
         finally:
             connections.close_all()
+
+    def _look(self, own_tick_every: float) -> None:
+        now = time.monotonic()
+        if self._draining.is_set():
+            self._say_draining()
+        if self._is_present_anew() or self._tick.is_set() or now - self._last_at >= own_tick_every:
+            self._tick.clear()
+            metrics.HEARTBEAT_LATENESS.observe(max(0.0, now - self._last_at - self._interval))
+            self._last_at = now
+            self._beat()
 
     def _say_draining(self) -> None:
         self._draining.clear()

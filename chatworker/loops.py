@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from chat.cancellation import heed_cancellation
+
 logger = structlog.get_logger(__name__)
 
 
@@ -22,6 +24,7 @@ async def repeat(
         await sleep(every)
     while True:
         await attempt(name, action, is_stopping=is_stopping)
+        heed_cancellation()
         await sleep(every)
 
 

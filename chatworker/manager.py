@@ -6,6 +6,7 @@ wrongly: what waits for a runner's end waits for its task.
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -14,27 +15,29 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from django.db import DatabaseError
 
 from chat import capacity, transitions
 from chat.channels import Hint, hint_channel
 from chat.crash import crash_point
 from chat.errors import ChatNotFound, StaleFence
 from chat.models import Chat
+from chat.outage import DATABASE_AWAY
 from chat.stream.listener import Listener
 from chat.update import chat_update
 from chatworker import metrics
 from chatworker.acquisition import acquire, fairest, wake_next_in_line
+from chatworker.leases import Key, LeaseClock
 from chatworker.resources import Resources
 from chatworker.runner import Runner
-from chatworker.work.step import Done
+from chatworker.work.commit import commit
+from chatworker.work.step import Done, Step
 
 logger = structlog.get_logger(__name__)
 
 SHUTDOWN_DATABASE_TIMEOUT = 5.0
 """Seconds for all database work of a shutdown; what is not handed over by then, the lease's end hands over."""
-
-Key = tuple[UUID, UUID]
+SUBSCRIBED_WITHIN = 0.05
+"""Seconds that an acquisition waits for the subscription, so that no hint is missed; beyond that it reads once more."""
 
 
 class RunnerManager:
@@ -56,10 +59,16 @@ class RunnerManager:
         self._clock = clock
         self._runners: dict[Key, Runner] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
-        self._renewed_at: dict[Key, float] = {}
+        self._given_back: set[Key] = set()
         self._visits: set[asyncio.Task[Any]] = set()
         self._drained = asyncio.Event()
-        self.accepting = True
+        self._closing = threading.Event()
+        self.leases = LeaseClock()
+
+    @property
+    def accepting(self) -> bool:
+        """Whether it takes chats; may be asked from any thread."""
+        return not self._closing.is_set()
 
     @property
     def running(self) -> list[Key]:
@@ -92,37 +101,68 @@ class RunnerManager:
         subscribing = asyncio.create_task(
             self._listener.subscribe(hint_channel(chat_id), runner.on_message), name=f"subscribe-{chat_id}"
         )
+        may_be_ours = True
         try:
+            await asyncio.wait({subscribing}, timeout=SUBSCRIBED_WITHIN)
+            heard_all = subscribing.done()
             acquired_at = self._clock()
             step = await self._resources.database.run(acquire, chat_id, self.worker_id, runner_id)
             if step is None or isinstance(step, Done):
+                may_be_ours = False
                 return
-            if not subscribing.done():
+            if not heard_all:
                 await subscribing
                 await self._offer_what_was_missed(runner)
-            if self._drained.is_set():  # closed meanwhile, and `close` did not know of this chat
-                await self._resources.database.run(_hand_over, chat_id, self.worker_id, runner_id)
-                return
-            self._runners[key] = runner
-            self._renewed_at[key] = acquired_at
-            task = self._tasks[key] = asyncio.create_task(runner.run(step), name=f"runner-{chat_id}")
-            try:
-                await asyncio.wait({task})
-            finally:
-                task.cancel()
-            if not task.cancelled() and (error := task.exception()):
-                raise error
+            if not self._drained.is_set():  # else closed meanwhile, and `close` did not know of this chat
+                may_be_ours = not await self._runs_to_its_end(key, runner, step, acquired_at)
+        except DATABASE_AWAY as error:
+            logger.warning("chat.not_taken", chat_id=str(chat_id), error=repr(error).strip())
         finally:
-            for registry in (self._runners, self._tasks, self._renewed_at):
-                registry.pop(key, None)
+            if may_be_ours:
+                await self._give_back(key)
             await subscribing
             await self._listener.unsubscribe(hint_channel(chat_id), runner.on_message)
+            self._given_back.discard(key)
+
+    async def _runs_to_its_end(self, key: Key, runner: Runner, step: Step, acquired_at: float) -> bool:
+        """Whether the runner ended by itself, which it does when the chat is nobody's or somebody else's."""
+        self._runners[key] = runner
+        self.leases.taken(key, acquired_at)
+        task = self._tasks[key] = asyncio.create_task(runner.run(step), name=f"runner-{runner.chat_id}")
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+            self._runners.pop(key, None)
+            self._tasks.pop(key, None)
+            self.leases.given_up(key)
+        if task.cancelled():
+            return False
+        if error := task.exception():
+            raise error
+        return True
+
+    async def _give_back(self, key: Key) -> None:
+        """A chat that nobody here works on any more is nobody's, if it is still ours; others go on at once.
+
+        Where the database stays away the end of the lease does it instead.
+        """
+        if key in self._given_back:
+            return
+        self._given_back.add(key)
+        chat_id, runner_id = key
+        try:
+            async with asyncio.timeout(self._lease_ttl if self.accepting else SHUTDOWN_DATABASE_TIMEOUT):
+                give_back = partial(_hand_over, chat_id, self.worker_id, runner_id)
+                await commit(self._resources.database, give_back, what="hand_over")
+        except Exception as error:  # whatever it is, the others are given back
+            logger.warning("worker.hand_over_failed", chat_id=str(chat_id), error=repr(error))
 
     async def _offer_what_was_missed(self, runner: Runner) -> None:
         """What changed between the reading and the subscription said so to nobody: read once more."""
         try:
             rows = await self._resources.database.run(_read_rows, {runner.chat_id})
-        except DatabaseError as error:
+        except DATABASE_AWAY as error:
             logger.warning("sync.failed", error=repr(error))  # the next tick of the sync makes it good
             return
         for hint in rows.values():
@@ -135,24 +175,19 @@ class RunnerManager:
 
     # --- leases --------------------------------------------------------------------------------------------------
 
-    def renewed(self, asked: Iterable[Key], kept: Iterable[Key], at: float) -> None:
-        """A heartbeat began `at` (monotonic) for the runners `asked`; those not `kept` have lost their lease."""
-        kept = set(kept)
-        for key in asked:
-            if key in kept and key in self._renewed_at:
-                self._renewed_at[key] = at
-            elif (runner := self._runners.get(key)) and not runner.is_ending:
+    def lost(self, keys: Iterable[Key]) -> None:
+        """A heartbeat could not renew these; a tick that failed says nothing of any."""
+        for key in keys:
+            if (runner := self._runners.get(key)) and not runner.is_ending:
                 metrics.LEASES_LOST.inc()
                 logger.warning("lease.lost", chat_id=str(key[0]), runner_id=str(key[1]))
                 self.request_cleanup(*key)
 
     def stop_expired(self, *, margin: float) -> None:
         """End runners whose lease may be over by our own clock, `margin` seconds early: others may begin then."""
-        limit = self._clock() - self._lease_ttl + margin
-        for key, renewed_at in list(self._renewed_at.items()):
-            if renewed_at <= limit:
-                logger.warning("lease.not_renewed_in_time", chat_id=str(key[0]), runner_id=str(key[1]))
-                self.request_cleanup(*key)
+        for chat_id, runner_id in self.leases.not_renewed_since(self._clock() - self._lease_ttl + margin):
+            logger.warning("lease.not_renewed_in_time", chat_id=str(chat_id), runner_id=str(runner_id))
+            self.request_cleanup(chat_id, runner_id)
 
     # --- sync ----------------------------------------------------------------------------------------------------
 
@@ -180,26 +215,22 @@ class RunnerManager:
 
         A chat that is being taken at this moment is one of those that run.
         """
-        self.accepting = False
+        self._closing.set()
         if self._visits and drain_timeout:
             logger.info("worker.draining", chats=len(self._visits), timeout=drain_timeout)
             await self._drain(drain_timeout)
         self._drained.set()
         left = self.running
-        for task in (tasks := list(self._tasks.values())):
+        for task in self._tasks.values():
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=SHUTDOWN_DATABASE_TIMEOUT)
         if left:
             logger.info("worker.handing_over", chats=len(left))
-        try:
-            async with asyncio.timeout(SHUTDOWN_DATABASE_TIMEOUT):
-                for chat_id, runner_id in left:
-                    await self._resources.database.run(partial(_hand_over, chat_id, self.worker_id, runner_id))
-                if self._visits:
-                    await asyncio.wait(self._visits)
-        except (TimeoutError, DatabaseError) as error:
-            logger.warning("worker.hand_over_failed", error=repr(error))
+        # Not after the runners have ended: one may hang in a call, and its commits are refused from now on.
+        giving = {asyncio.create_task(self._give_back(key), name=f"give-back-{key[0]}") for key in left}
+        if ending := giving | self._visits:
+            _, late = await asyncio.wait(ending, timeout=SHUTDOWN_DATABASE_TIMEOUT)
+            if late:
+                logger.warning("worker.closed_early", waited_for=sorted(task.get_name() for task in late))
 
     async def _drain(self, seconds: float) -> None:
         """Until every visit has ended, the time is over, or somebody is out of patience."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import structlog
@@ -29,13 +29,21 @@ class CommitObserver(Protocol):
         """`result`: what the transaction returned; None if it was refused or given up."""
 
 
+class Unobserved:
+    def commit_began(self) -> None:
+        pass
+
+    def commit_ended(self, result: object) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class Resources:
     database: DatabaseThreads
     episodes: EpisodeStore
     models: ModelRegistry
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    observer: "CommitObserver | None" = None
+    observer: CommitObserver = field(default_factory=Unobserved)
     begins_steps: Callable[[], bool] = lambda: True
     """Whether this worker begins further steps; one that was told to stop finishes those that run."""
 
@@ -46,14 +54,12 @@ class Resources:
     async def commit(self, transaction: Callable[[], R], *, what: str) -> R:
         """One transaction of a runner; see `chatworker.work.commit`."""
         result: R | None = None
-        if self.observer:
-            self.observer.commit_began()
+        self.observer.commit_began()
         try:
             result = await commit(self.database, transaction, what=what)
             return result
         finally:
-            if self.observer:
-                self.observer.commit_ended(result)
+            self.observer.commit_ended(result)
 
     async def episodes_closed(self, episode: EpisodeId) -> None:
         """Close an episode whose step is committed; without Redis there is nothing to close."""

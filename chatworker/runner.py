@@ -19,6 +19,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 
+from chat.cancellation import heed_cancellation
 from chat.channels import Hint, decode_hint
 from chat.episode_writer import EpisodeWriter
 from chat.episodes import EpisodeId
@@ -28,9 +29,9 @@ from chat.update import Fence, chat_update
 from chatworker import metrics
 from chatworker.resources import Resources
 from chatworker.work.execute_tools import execute_tools
-from chatworker.work.generate import generate
+from chatworker.work.generate import generate, wait
 from chatworker.work.interrupt import interrupt
-from chatworker.work.step import Done, ExecuteTools, Generate, Interrupt, Step, Work
+from chatworker.work.step import Done, ExecuteTools, Generate, Interrupt, Look, Step, Wait, Work
 
 logger = structlog.get_logger(__name__)
 
@@ -134,7 +135,7 @@ class Runner:
                     return None
                 if (hint.history_version, hint.status) != self._doing or hint.archived:
                     work.cancel()
-                    return await self._step_for(hint)
+                    return self._step_for(hint)
         finally:
             if hinted is not None and not hinted.cancel() and not hinted.cancelled():
                 self._held = hinted.result()  # taken out of the channel while the work ended: not to be lost
@@ -146,13 +147,13 @@ class Runner:
     def _is_mine(self, hint: Hint) -> bool:
         return hint.worker_id == str(self.worker_id) and hint.runner_id == str(self.runner_id)
 
-    async def _step_for(self, hint: Hint) -> Step | None:
+    def _step_for(self, hint: Hint) -> Step:
         """What a changed chat asks for. An interrupt needs no reading: the hint names the episode to close."""
         fence = Fence(self.worker_id, self.runner_id, hint.history_version, hint.status)
         if hint.status == Status.INTERRUPTING and not hint.archived:
             episode = EpisodeId(self.chat_id, hint.history_version, hint.generation_attempt)
             return Interrupt(self.chat_id, hint.snapshot_version, fence, [], episode)
-        return await self._look()
+        return Look(self.chat_id, hint.snapshot_version)
 
     async def _look(self) -> Step | None:
         """Begin what the chat's row asks for now; None if it is not ours any more."""
@@ -173,25 +174,30 @@ class Runner:
     async def _keep_working(self, step: Step) -> Step | None:
         """The step after `step`; after a refusal or an error on the way, what the chat asks for by then."""
         delay = RETRY_FROM
-        todo: Step | None = step
+        todo, look = step, Look(step.chat_id, step.snapshot_version)
         while True:
+            heed_cancellation()
             try:
-                async with asyncio.timeout(max(STEP_TIMEOUT, settings.CHATD_STREAM_SILENCE_TIMEOUT + SILENCE_MARGIN)):
-                    return await (self._work(todo) if todo else self._look())
+                async with asyncio.timeout(_lasts(todo)):
+                    return await self._work(todo)
             except ChatNotFound:
                 return None
             except StaleFence:
                 metrics.FENCE_FAILURES.inc()
-                todo = None
+                todo = look
                 continue
             except Exception:
                 metrics.STEP_RETRIES.inc()
                 self._log.exception("runner.step_failed", step=type(todo).__name__, retry_after=delay)
-            todo = None
+            todo = look
             await self._resources.sleep(delay)
             delay = min(delay * 2, RETRY_UP_TO)
 
-    async def _work(self, step: Step) -> Step:
+    async def _work(self, step: Step) -> Step | None:
+        if isinstance(step, Look):
+            return await self._look()
+        if isinstance(step, Wait):
+            return await wait(step, self._resources)
         if isinstance(step, Generate):
             self._writer = EpisodeWriter(self._resources.episodes, step.episode)
             return await generate(step, self._resources, self._writer)
@@ -199,3 +205,9 @@ class Runner:
             return await interrupt(step, self._resources, self._writer)
         assert isinstance(step, ExecuteTools)
         return await execute_tools(step, self._resources)
+
+
+def _lasts(step: Step) -> float:
+    """Seconds after which a step is begun again, beyond those for which it is to wait."""
+    asked = step.seconds if isinstance(step, Wait) else 0.0
+    return asked + max(STEP_TIMEOUT, settings.CHATD_STREAM_SILENCE_TIMEOUT + SILENCE_MARGIN)

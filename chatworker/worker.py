@@ -24,7 +24,7 @@ from chat.database import DatabaseThreads
 from chat.episodes import EpisodeStore
 from chat.stream.listener import Listener
 from chatworker.acquisition import wake_waiting_chats
-from chatworker.leases import Heartbeat
+from chatworker.leases import Heartbeat, Key
 from chatworker.loops import attempt, repeat
 from chatworker.manager import RunnerManager
 from chatworker.models.registry import ModelRegistry
@@ -45,6 +45,8 @@ LEASE_MARGIN = 2.0
 """Seconds before a lease can have expired at which its runner stops by this process's own clock."""
 REDIS_TIMEOUT = 2.0
 """Seconds for one call: a Redis that hangs delays a commit by as much, once."""
+SPARE_CONNECTIONS = 16
+"""To Redis, beyond one that streams and one that closes an episode for each chat."""
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread of Python lets another run: the event loop must not wait 5 ms (the default) behind
 Celery's own work or a transaction, several times in each turn."""
@@ -97,9 +99,10 @@ class ChatWorker:
             asyncio.run_coroutine_threadsafe(sync, self._loop)
 
     def health(self) -> dict[str, Any]:
-        """What `/healthz` of this process says; "stuck" if its event loop has not taken a turn for too long."""
+        """What `/healthz` of this process says; "stuck" where it cannot go on by itself."""
         turned_after = time.monotonic() - self._turned_at
-        alive = self._thread.is_alive() and turned_after < STUCK_AFTER
+        beats = self._heartbeat is not None and self._heartbeat.is_alive
+        alive = self._thread.is_alive() and beats and turned_after < STUCK_AFTER
         return {
             "status": "stuck" if not alive else "draining" if self.is_closing else "ok",
             "worker_id": str(self.worker_id),
@@ -147,7 +150,10 @@ class ChatWorker:
         self._stopping = asyncio.Event()
         database = DatabaseThreads(DATABASE_THREADS, name="chat-worker-db")
         client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-            settings.CHATD_REDIS_URL, socket_timeout=REDIS_TIMEOUT, socket_connect_timeout=REDIS_TIMEOUT
+            settings.CHATD_REDIS_URL,
+            socket_timeout=REDIS_TIMEOUT,
+            socket_connect_timeout=REDIS_TIMEOUT,
+            max_connections=2 * self.slots + SPARE_CONNECTIONS,  # beyond them a call fails as if Redis were away
         )
         models = ModelRegistry()
         resources = Resources(database, EpisodeStore(client), models)
@@ -188,9 +194,12 @@ class ChatWorker:
             await asyncio.to_thread(database.close)
             logger.info("worker.stopped", worker_id=str(self.worker_id))
 
-    def _on_renewed(self, asked: Any, kept: Any, began_at: float) -> None:
-        if self._loop and self._manager:
-            self._loop.call_soon_threadsafe(self._manager.renewed, asked, kept, began_at)
+    def _on_renewed(self, asked: list[Key], kept: set[Key], began_at: float) -> None:
+        """In the heartbeat's thread: what is kept counts at once, also for a loop that is blocked."""
+        if self._loop and (manager := self._manager):
+            manager.leases.renewed(kept, began_at)
+            if lost := set(asked) - kept:
+                self._loop.call_soon_threadsafe(manager.lost, lost)
 
     def _repeat(
         self, group: asyncio.TaskGroup, name: str, action: Callable[[], Awaitable[object]], **how: Any

@@ -1,5 +1,6 @@
 """What every test may use. Real Postgres and real Redis, as `config.embedded` or the environment provides them."""
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,6 +54,13 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, Any]]
     monkeypatch.setattr(hints, "publish_update", lambda chat, state: told.append(("update", chat.pk, str(state))))
     monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: told.append(("wake-up", chat_id)))
     yield told
+
+
+def pytest_configure() -> None:
+    """In the background of a script, or under nohup, signals are ignored that tests send to what they start."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,6 +13,7 @@ import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from chat.cancellation import heed_cancellation
 from chat.outage import REDIS_AWAY
 
 _KEEP_OPEN = "chatd:keep-open"
@@ -72,8 +73,8 @@ class Listener:
 
     async def _read(self, pubsub: Any) -> None:
         asked = False
-        task = asyncio.current_task()
-        while not (task and task.cancelling()):  # `wait_for` of Python 3.11, inside redis-py, may swallow it
+        while True:
+            heed_cancellation()
             message = await pubsub.get_message(timeout=READ_TIMEOUT)
             if message is None and asked:
                 raise redis.exceptions.ConnectionError("Redis does not answer a ping")
@@ -82,7 +83,6 @@ class Listener:
             asked = message is None
             if message is not None:
                 self._deliver(message)
-        raise asyncio.CancelledError
 
     def _deliver(self, message: dict[str, Any]) -> None:
         if message["type"] == "message":

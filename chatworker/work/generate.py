@@ -5,7 +5,7 @@ streamed by then stays in the episode, for the interrupt to keep.
 """
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 import structlog
@@ -15,13 +15,14 @@ from chat import transitions
 from chat.crash import crash_point
 from chat.episode_writer import EpisodeWriter
 from chat.episodes import EpisodeFull, EpisodeRefused
+from chat.rows.clock import database_now
 from chat.transitions import NewMessage
 from chat.update import chat_update
 from chatworker import metrics
 from chatworker.failure import Failure, backoff, judge
 from chatworker.models.protocol import ModelAnswer, ModelError
 from chatworker.resources import Resources
-from chatworker.work.step import Generate, Step
+from chatworker.work.step import Generate, Step, Wait
 
 logger = structlog.get_logger(__name__)
 
@@ -85,7 +86,7 @@ def _commit_answer(step: Generate, resources: Resources, answer: ModelAnswer) ->
 
 
 async def _failed(step: Generate, resources: Resources, failure: Failure) -> Step:
-    """Wait and begin again, or end the turn with the error."""
+    """Begin again later, or end the turn with the error."""
     log = logger.bind(chat_id=str(step.chat_id), attempt=step.attempt, kind=failure.kind)
     if not failure.retryable or step.attempt >= settings.CHATD_MAX_GENERATION_RETRIES:
         metrics.GENERATION_FAILURES.labels(failure.kind).inc()
@@ -94,9 +95,14 @@ async def _failed(step: Generate, resources: Resources, failure: Failure) -> Ste
     delay = max(backoff(step.attempt - 1), failure.retry_after)
     metrics.GENERATION_RETRIES.labels(failure.kind).inc()
     log.info("generation.retried", error=failure.detail or failure.message, retry_after=delay)
-    await resources.commit(partial(_record_retry, step, failure, delay), what="record_retry_state")
+    waiting = await resources.commit(partial(_record_retry, step, failure, delay), what="record_retry_state")
     crash_point("retry.recorded")
-    await resources.sleep(delay)
+    return waiting
+
+
+async def wait(step: Wait, resources: Resources) -> Step:
+    """Let the time pass, then begin again."""
+    await resources.sleep(step.seconds)
     return await resources.commit(partial(_begin_again, step, resources), what="record_generation_attempt")
 
 
@@ -106,12 +112,13 @@ def _commit_error(step: Generate, resources: Resources, failure: Failure) -> Ste
         return resources.next_step(update, known=step.history)
 
 
-def _record_retry(step: Generate, failure: Failure, delay: float) -> None:
-    retrying_at = datetime.now(UTC) + timedelta(seconds=delay)
+def _record_retry(step: Generate, failure: Failure, delay: float) -> Wait:
+    retrying_at = database_now() + timedelta(seconds=delay)
     with chat_update(step.chat_id, fence=step.fence) as update:
         transitions.record_retry_state(update, failure.retry_state(step.attempt, delay, retrying_at))
+    return Wait(step.chat_id, update.chat.snapshot_version, step.fence, step.history, delay)
 
 
-def _begin_again(step: Generate, resources: Resources) -> Step:
+def _begin_again(step: Wait, resources: Resources) -> Step:
     with chat_update(step.chat_id, fence=step.fence) as update:
         return resources.next_step(update, known=step.history)

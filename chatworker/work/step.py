@@ -6,6 +6,7 @@ costs three transactions: send; acquire and begin; commit, finish and abandon. W
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,11 +16,15 @@ from chat import rows, transitions
 from chat.episodes import EpisodeId
 from chat.execution import Status
 from chat.prompt import prompt_rows
+from chat.rows.clock import database_now
 from chat.update import ChatUpdate, Fence
 from chatworker.failure import Failure, judge
 from chatworker.models.catalogue import ModelSpec, model_spec
 from chatworker.models.protocol import ModelError, ModelRequest, PromptMessage
 from chatworker.plan import MAX_STEPS_PER_TURN, decide
+
+NEARLY_DUE = 0.5
+"""Seconds: who waited by a clock of their own may be as early as that."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,11 @@ class Step:
 @dataclass(frozen=True)
 class Done(Step):
     """Nothing is left to do; the chat belongs to nobody."""
+
+
+@dataclass(frozen=True)
+class Look(Step):
+    """What the chat asks for is to be read from its row."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,13 @@ class Generate(Work):
     @property
     def episode(self) -> EpisodeId:
         return EpisodeId(self.chat_id, self.fence.history_version, self.attempt)
+
+
+@dataclass(frozen=True)
+class Wait(Work):
+    """A model call failed, and the next one is not due yet."""
+
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -90,8 +107,8 @@ def begin_step(update: ChatUpdate, known: list[PromptMessage] | None = None, *, 
         elif any(queued.steering for queued in update.queue):
             transitions.absorb_steering(update)
         else:
-            if generate := _begin_generation(update, history):
-                return generate
+            if step := _begin_generation(update, history):
+                return step
     if chat.status == Status.INTERRUPTING and not chat.archived:
         episode = EpisodeId(chat.pk, chat.history_version, chat.generation_attempt)
         return Interrupt(chat.pk, chat.snapshot_version, _fence(update), [], episode)
@@ -99,9 +116,11 @@ def begin_step(update: ChatUpdate, known: list[PromptMessage] | None = None, *, 
     return Done(chat.pk, chat.snapshot_version)
 
 
-def _begin_generation(update: ChatUpdate, history: list[PromptMessage]) -> Generate | None:
-    """The attempt is recorded; None if there is no sense in one, and the turn ended with the error."""
+def _begin_generation(update: ChatUpdate, history: list[PromptMessage]) -> Generate | Wait | None:
+    """The attempt is recorded, where it is due; None if there is no sense in one, and the turn ended with the error."""
     chat = update.chat
+    if seconds := _early(chat.retry_state):
+        return Wait(chat.pk, chat.snapshot_version, _fence(update), history, seconds)
     if chat.generation_attempt >= settings.CHATD_MAX_GENERATION_RETRIES:
         transitions.finish_error(update, _too_many_attempts(chat.generation_attempt).last_error())
         return None
@@ -113,6 +132,18 @@ def _begin_generation(update: ChatUpdate, history: list[PromptMessage]) -> Gener
     attempt = transitions.record_generation_attempt(update)
     request = ModelRequest(messages=history, system=chat.system, options=spec.options | chat.options)
     return Generate(chat.pk, chat.snapshot_version, _fence(update, attempt), history, spec, request)
+
+
+def _early(retry_state: dict[str, Any] | None) -> float:
+    """Seconds until the next attempt is due, also for whoever took over from the one who waits; 0: it is."""
+    if not retry_state:
+        return 0.0
+    try:
+        due, delay = datetime.fromisoformat(retry_state["retrying_at"]), retry_state["delay_ms"] / 1000
+    except (KeyError, TypeError, ValueError):  # another release wrote it
+        return 0.0
+    left = min((due - database_now()).total_seconds(), delay)
+    return left if left > NEARLY_DUE else 0.0
 
 
 def _fence(update: ChatUpdate, attempt: int | None = None) -> Fence:

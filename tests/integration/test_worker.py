@@ -1,9 +1,11 @@
 """The chat worker in this process, against a real model server: runners, leases, sweep, sync, hand-over."""
 
+import asyncio
 import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,16 +17,20 @@ from structlog.testing import capture_logs
 
 from chat import hints, transitions
 from chat.catalogue import register_model
-from chat.channels import Hint
+from chat.database import DatabaseThreads
 from chat.errors import StaleFence
+from chat.execution import State
 from chat.models import Chat, RunnerLease
+from chat.rows.clock import database_now
 from chat.update import Fence, chat_read, chat_update
-from chatworker import acquisition, bootstep, leases
+from chatworker import acquisition, bootstep, leases, manager
+from chatworker.loops import attempt
 from chatworker.models import catalogue
-from chatworker.runner import CHANNEL_SIZE, Runner
 from chatworker.testing import wait_until, wait_until_idle
 from chatworker.work import generate
-from chatworker.worker import ChatWorker
+from chatworker.work.step import Generate, Step, Wait, begin_step
+from chatworker.worker import ChatWorker, Sweep
+from tests.factories import chat_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SLOW = "[long 200] [interval 0.02]"
@@ -159,6 +165,68 @@ def test_a_tool_that_does_not_exist_gets_a_result_that_says_so(worker: ChatWorke
     assert all(result["is_error"] and "There is no tool" in result["output"] for result in results)
 
 
+def test_two_calls_to_which_a_model_gave_one_id_each_get_a_result(worker: ChatWorker, owner: Any) -> None:
+    chat_id = create(owner, "Hello [call doubled weather {}] [then] [say Done.]")
+    snapshot = wait_until_idle(chat_id, timeout=10)
+    parts = [part for row in sorted(snapshot.messages, key=lambda row: row["id"]) for part in row["parts"]]
+    calls = [part["tool_call_id"] for part in parts if part["type"] == "tool_call"]
+    assert len(set(calls)) == 2
+    assert [part["tool_call_id"] for part in parts if part["type"] == "tool_result"] == calls
+    assert (snapshot.state, said(chat_id)[-1]) == ("W", ("assistant", "Done."))
+
+
+def test_a_provider_that_asks_for_patience_is_not_asked_before_and_the_wait_is_no_hang(
+    worker: ChatWorker, owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatworker.runner.STEP_TIMEOUT", 0.5)
+    monkeypatch.setattr("chatworker.runner.SILENCE_MARGIN", -3600.0)
+    monkeypatch.setattr("chatworker.failure.BACKOFF_FROM", 0.05)
+    with capture_logs() as logs:
+        chat_id = create(owner, f"{uuid4()} [fail 429 retry-after 1 times 1] [say At last.]")
+        wait_until_idle(chat_id, timeout=20)
+    assert said(chat_id)[-1] == ("assistant", "At last.")
+    assert [log["retry_after"] for log in logs if log["event"] == "generation.retried"] == [1.0]
+    assert [log for log in logs if log["event"] == "runner.step_failed"] == []
+
+
+def test_whoever_takes_a_chat_over_waits_for_as_long_as_the_provider_had_asked(
+    owner: Any, told_to_nobody: list[UUID]
+) -> None:
+    chat_id = create(owner, "Hello")
+    own(chat_id)
+    due = {"delay_ms": 30_000, "retrying_at": f"{database_now() + timedelta(seconds=30):%Y-%m-%dT%H:%M:%SZ}"}
+    with chat_update(chat_id) as update:
+        transitions.record_generation_attempt(update)
+        transitions.record_retry_state(update, due)
+    step = _next_step(chat_id)
+    assert isinstance(step, Wait)
+    assert step.seconds == pytest.approx(29.5, abs=1)
+    assert Chat.objects.get(pk=chat_id).generation_attempt == 1, "no attempt is spent on waiting"
+    with chat_update(chat_id) as update:
+        transitions.record_retry_state(update, {**due, "retrying_at": "2020-01-01T00:00:00Z"})
+    assert isinstance(_next_step(chat_id), Generate)
+
+
+@pytest.mark.parametrize(
+    "retry_state",
+    [{}, {"retrying_at": "soon", "delay_ms": 1}, {"retrying_at": "2999-01-01T00:00:00Z", "delay_ms": 1}],
+    ids=["nothing of ours", "no time", "a clock that was wrong"],
+)
+def test_a_wait_that_makes_no_sense_is_none(
+    retry_state: dict[str, Any], owner: Any, told_to_nobody: list[UUID]
+) -> None:
+    chat_id = create(owner, "Hello")
+    own(chat_id)
+    with chat_update(chat_id) as update:
+        transitions.record_retry_state(update, retry_state)
+    assert isinstance(_next_step(chat_id), Generate)
+
+
+def _next_step(chat_id: UUID) -> Step:
+    with chat_update(chat_id) as update:
+        return begin_step(update)
+
+
 @pytest.mark.parametrize("committed", [True, False], ids=["it had committed", "it had not"])
 def test_a_commit_whose_outcome_is_unknown_is_tried_again_and_neither_lost_nor_doubled_nor_paid_twice(
     worker: ChatWorker, owner: Any, monkeypatch: pytest.MonkeyPatch, committed: bool
@@ -256,6 +324,58 @@ def test_a_chat_that_needs_nobody_is_skipped_silently(owner: Any, told_to_nobody
     assert logs == []
 
 
+@pytest.mark.parametrize("state", [State.E0, State.A0, State.XW, State.XE1])
+def test_a_chat_that_waits_for_a_person_is_never_taken(state: State, owner: Any, told_to_nobody: list[UUID]) -> None:
+    chat_id = chat_in(state, owner, owned=False)
+    before = Chat.objects.values().get(pk=chat_id)
+    assert acquisition.acquire(chat_id, uuid4(), uuid4()) is None
+    assert Chat.objects.values().get(pk=chat_id) == before
+
+
+def test_a_chat_whose_taking_was_committed_and_nobody_was_told_goes_on_at_once(
+    owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before the end of its lease, which nobody renews."""
+    acquire, broken = manager.acquire, threading.Event()
+
+    def breaks_once(*arguments: Any) -> Any:
+        step = acquire(*arguments)
+        if not broken.is_set():
+            broken.set()
+            raise OperationalError("the connection was lost in COMMIT")
+        return step
+
+    monkeypatch.setattr(manager, "acquire", breaks_once)
+    worker = ChatWorker(slots=8)
+    with ThreadPoolExecutor(4) as pool:
+        monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(worker.run_chat, chat_id))
+        worker.start()
+        chat_id = create(owner, "Hello [say Here.]")
+        wait_until_idle(chat_id, timeout=10)
+        worker.stop(drain_timeout=0)
+    assert broken.is_set()
+    assert said(chat_id)[-1] == ("assistant", "Here.")
+
+
+def test_a_sweep_that_fails_is_one_warning_and_none_while_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(**_: Any) -> int:
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr("chatworker.worker.wake_waiting_chats", fails)
+
+    async def one_round(*, is_stopping: bool) -> None:
+        database = DatabaseThreads(1, name="test-sweep")
+        try:
+            await attempt("sweep", Sweep(database).once, is_stopping=lambda: is_stopping)
+        finally:
+            await asyncio.to_thread(database.close)
+
+    with capture_logs() as logs:
+        asyncio.run(one_round(is_stopping=False))
+        asyncio.run(one_round(is_stopping=True))
+    assert [(log["event"], log["loop"], log["log_level"]) for log in logs] == [("loop.failed", "sweep", "warning")]
+
+
 def test_the_sweep_wakes_what_nobody_works_on_after_a_moment_of_grace(owner: Any, told_to_nobody: list[UUID]) -> None:
     chat_id = create(owner, "Hello")
     told_to_nobody.clear()
@@ -320,29 +440,6 @@ def test_a_runner_that_lost_its_chat_leaves_and_its_commit_is_refused(worker: Ch
     assert [role for role, _ in said(chat_id)] == ["user"]
 
 
-def test_a_runner_is_stopped_by_its_own_clock_before_its_lease_can_have_expired() -> None:
-    import asyncio
-
-    from chatworker.manager import RunnerManager
-
-    async def scenario() -> list[bool]:
-        clock = iter((117.9, 118.0))
-        manager = RunnerManager(uuid4(), _no_resources(), None, lease_ttl=20, slots=8, clock=lambda: next(clock))  # type: ignore[arg-type]
-        key = uuid4(), uuid4()
-        runner = manager._tasks[key] = asyncio.create_task(asyncio.sleep(60))
-        manager._renewed_at[key] = 100.0
-        stopped = []
-        for _ in range(2):
-            manager.stop_expired(margin=2)
-            await asyncio.wait({runner}, timeout=0)
-            stopped.append(runner.cancelling() > 0)
-        runner.cancel()
-        await asyncio.gather(runner, return_exceptions=True)
-        return stopped
-
-    assert asyncio.run(scenario()) == [False, True]
-
-
 # --- hints -----------------------------------------------------------------------------------------------------
 
 
@@ -384,107 +481,6 @@ def test_a_sync_leaves_runners_alone_that_began_while_it_read(worker: ChatWorker
     finally:
         stop.set()
         syncing.join()
-
-
-def hint(chat_id: UUID, **values: Any) -> Hint:
-    defaults = {
-        "history_version": 1, "queue_version": 0, "retry_state_version": 0, "generation_attempt": 1,
-        "status": "running", "archived": False, "worker_id": None, "runner_id": None,
-    }  # fmt: skip
-    return Hint(chat_id=str(chat_id), **{"snapshot_version": 1, **defaults, **values})
-
-
-def test_a_full_channel_keeps_the_older_hints_and_never_blocks() -> None:
-    import asyncio
-
-    async def scenario() -> list[int]:
-        chat_id = uuid4()
-        runner = Runner(chat_id, uuid4(), uuid4(), _NO_RESOURCES, _Spy())
-        for version in range(1, CHANNEL_SIZE + 10):
-            runner.offer(hint(chat_id, snapshot_version=version))
-        return [runner._hints.get_nowait().snapshot_version for _ in range(runner._hints.qsize())]
-
-    assert asyncio.run(scenario()) == list(range(1, CHANNEL_SIZE + 1))
-
-
-def test_running_a_runner_twice_logs_one_error_and_asks_for_one_clean_up() -> None:
-    import asyncio
-
-    from chatworker.work.step import Done
-
-    chat_id, runner_id, spy = uuid4(), uuid4(), _Spy()
-
-    async def scenario() -> None:
-        runner = Runner(chat_id, uuid4(), runner_id, _NO_RESOURCES, spy)
-        await runner.run(Done(chat_id, 1))
-        await runner.run(Done(chat_id, 1))
-
-    with capture_logs() as logs:
-        asyncio.run(scenario())
-    assert [(log["event"], log["log_level"], log["runner_id"]) for log in logs] == [
-        ("runner run called more than once", "error", str(runner_id))
-    ]
-    assert spy.asked == [(chat_id, runner_id)]
-
-
-def test_a_hint_that_arrives_while_a_step_ends_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
-
-    from chatworker.models.catalogue import ModelSpec
-    from chatworker.models.protocol import ModelRequest
-    from chatworker.work.step import Done, Generate, Interrupt, Step
-
-    chat_id, worker_id, runner_id = uuid4(), uuid4(), uuid4()
-    mine = {"worker_id": str(worker_id), "runner_id": str(runner_id)}
-    spec = ModelSpec("demo:demo", "demo", "openai", "", "")
-
-    def generation(history_version: int) -> Generate:
-        fence = Fence(worker_id, runner_id, history_version, "running", 1)
-        return Generate(chat_id, history_version, fence, [], spec, ModelRequest([]))
-
-    async def scenario() -> Step | None:
-        runner = Runner(chat_id, worker_id, runner_id, _NO_RESOURCES, _Spy())
-        interrupted: list[Step] = []
-
-        async def generate(step: Generate, *_: Any) -> Step:
-            if step.fence.history_version == 1:
-                stop = hint(chat_id, snapshot_version=6, history_version=5, status="interrupting", **mine)
-                asyncio.get_running_loop().call_soon(runner.offer, stop)
-                await asyncio.sleep(0)
-                return generation(5)
-            await asyncio.Event().wait()  # a model that speaks until somebody stops it
-            raise AssertionError
-
-        async def interrupt(step: Interrupt, *_: Any) -> Step:
-            interrupted.append(step)
-            return Done(chat_id, 7)
-
-        monkeypatch.setattr("chatworker.runner.generate", generate)
-        monkeypatch.setattr("chatworker.runner.interrupt", interrupt)
-        async with asyncio.timeout(5):
-            await runner.run(generation(1))
-        return interrupted[0]
-
-    step = asyncio.run(scenario())
-    assert isinstance(step, Interrupt)
-    assert (step.episode.history_version, step.snapshot_version) == (5, 6)
-
-
-class _Spy:
-    def __init__(self) -> None:
-        self.asked: list[tuple[UUID, UUID]] = []
-
-    def request_cleanup(self, chat_id: UUID, runner_id: UUID) -> None:
-        self.asked.append((chat_id, runner_id))
-
-
-def _no_resources() -> Any:
-    from chatworker.resources import Resources
-
-    return Resources(database=None, episodes=None, models=None)  # type: ignore[arg-type]
-
-
-_NO_RESOURCES = _no_resources()
 
 
 # --- the end ---------------------------------------------------------------------------------------------------
