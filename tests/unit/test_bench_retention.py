@@ -21,3 +21,6 @@ def test_the_table_shows_plans_figures_and_aims() -> None:
     shown = table(found)
     for words in ("->  Index Scan", "archive candidates, ms (7 found)", ">= 2000", "<= 1.5", "load before: 0.1"):
         assert words in shown
+    missed = table({**found, "archive_per_s": 1999.0, "turns": turns([[0.01, 0.02]], [[0.02, 0.04]])})
+    assert [line.split()[0] for line in shown.splitlines() if "missed" in line] == []
+    assert [line.split()[0] for line in missed.splitlines() if "missed" in line] == ["archive,", "ratio", "ratio"]
