@@ -46,9 +46,12 @@ def archive_families(root_ids: Sequence[UUID], *, due: Due) -> tuple[list[Family
 def delete_families(root_ids: Sequence[UUID], *, due: Due, enough: float = inf) -> tuple[list[Family], int]:
     """Delete the families that are still due in all their members, until `enough` chats are gone; no family is divided.
 
-    Those that were deleted, and the number of messages.
+    A single one may take as long as it takes; several, as long as a statement may. Those that were deleted, and the
+    number of messages.
     """
     with transaction.atomic():
+        if len(root_ids) == 1:
+            batch.lift_statement_timeout()
         going: list[Family] = []
         for family in batch.lock_families(root_ids):
             if sum(map(len, going)) >= enough:

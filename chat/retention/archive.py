@@ -73,13 +73,13 @@ def _archive(
     def room() -> int | None:
         return None if limit is None else limit - did["families"] - did["skipped"]
 
-    for nominees in pace.batches(lambda after, most: batch.inactive(cutoff, after=after, limit=most), room):
-        families, chats = archive_families([nominee.root_id for nominee in nominees], due=is_due)
+    for nominated in pace.batches(lambda after, most: batch.inactive(cutoff, after=after, limit=most), room):
+        families, chats = archive_families(nominated.root_ids, due=is_due)
         for family in families:
             archived.setdefault(family[0].owner_id, []).append(family[0].title)
         did["chats"] += chats
         did["families"] += len(families)
-        did["skipped"] += len(nominees) - len(families)
+        did["skipped"] += len(nominated.nominees) - len(families)
         metrics.ARCHIVED.inc(chats)
         if progress:
             progress(chats)

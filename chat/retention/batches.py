@@ -1,8 +1,12 @@
-"""A long piece of work, done batch by batch with pauses: what others do in the database comes between."""
+"""A long piece of work, done batch by batch with pauses: what others do in the database comes between.
+
+A batch that turns out to be too much for one statement is nominated again, half as big; the next ones grow back slowly.
+"""
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from uuid import UUID
 
 from chat.rows.batch import Nominee
 
@@ -15,6 +19,17 @@ Nominate = Callable[[Nominee | None, int], list[Nominee]]
 """(after, limit) → the next ones."""
 
 
+@dataclass
+class Batch:
+    nominees: list[Nominee]
+    too_much: bool = False
+    """For whoever works on it to set: nothing of it was done, and half of it comes next."""
+
+    @property
+    def root_ids(self) -> list[UUID]:
+        return [nominee.root_id for nominee in self.nominees]
+
+
 @dataclass(frozen=True)
 class Pace:
     """How fast a run goes."""
@@ -23,18 +38,23 @@ class Pace:
     pause: float = PAUSE
     wait: Callable[[float], None] = time.sleep
 
-    def batches(self, nominate: Nominate, room: Callable[[], int | None]) -> Iterator[list[Nominee]]:
-        """What is nominated, in order, each once; `room`: how many families more, None for no limit."""
+    def batches(self, nominate: Nominate, room: Callable[[], int | None]) -> Iterator[Batch]:
+        """What is nominated, in order, each once unless it was too much; `room`: how many families more, None: any."""
         after: Nominee | None = None
+        size = self.batch
         while (left := room()) is None or left > 0:
             begun = time.monotonic()
-            limit = self.batch if left is None else min(self.batch, left)
-            nominees = nominate(after, limit)
-            if not nominees:
+            limit = size if left is None else min(size, left)
+            batch = Batch(nominate(after, limit))
+            if not batch.nominees:
                 return
-            yield nominees
-            if len(nominees) < limit:
+            yield batch
+            if batch.too_much:
+                size = max(1, len(batch.nominees) // 2)
+            elif len(batch.nominees) < limit:
                 return
-            after = nominees[-1]
+            else:
+                size = min(self.batch, size + 1)
+                after = batch.nominees[-1]
             if self.pause:
                 self.wait(self.pause * (time.monotonic() - begun))

@@ -1,7 +1,8 @@
 """Archived chats are deleted for good once their retention is over, with messages, queue and leases, family by family.
 
 The retention is counted from the last change of the row, which a trigger keeps; the archiving itself is one. A row that
-the state machine does not know is never deleted: it waits for `manage.py reconcile_chats`.
+the state machine does not know is never deleted: it waits for `manage.py reconcile_chats`. What is too much for the
+time that a statement has is deleted in smaller batches, down to a single family, which may take as long as it takes.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from datetime import datetime
 from math import inf
 
 import structlog
+from django.db import OperationalError
+from psycopg.errors import QueryCanceled
 
 from chat import metrics
 from chat.bulk import delete_families
@@ -59,15 +62,22 @@ def _purge(cutoff: datetime, limit: int | None, pace: Pace, did: dict[str, int],
     def room() -> int | None:
         return None if limit is None else limit - did["chats"] - did["skipped"]
 
-    for nominees in pace.batches(lambda after, most: batch.outdated(cutoff, after=after, limit=most), room):
+    for nominated in pace.batches(lambda after, most: batch.outdated(cutoff, after=after, limit=most), room):
         enough = inf if (left := room()) is None else left
-        families, messages = delete_families([nominee.root_id for nominee in nominees], due=is_due, enough=enough)
+        try:
+            families, messages = delete_families(nominated.root_ids, due=is_due, enough=enough)
+        except OperationalError as error:
+            if len(nominated.nominees) == 1 or not isinstance(error.__cause__, QueryCanceled):
+                raise
+            logger.info("retention.batch_halved", families=len(nominated.nominees))
+            nominated.too_much = True
+            continue
         chats = sum(map(len, families))
         did["chats"] += chats
         did["families"] += len(families)
         did["messages"] += messages
         if chats < enough:
-            did["skipped"] += len(nominees) - len(families)
+            did["skipped"] += len(nominated.nominees) - len(families)
         metrics.PURGED.labels("chats").inc(chats)
         metrics.PURGED.labels("messages").inc(messages)
         if progress:

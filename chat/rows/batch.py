@@ -167,6 +167,13 @@ def archive(members: Sequence[Member]) -> None:
         member.archived, member.pin_order = True, 0
 
 
+def lift_statement_timeout() -> None:
+    """Until this transaction ends: for what cannot be made smaller."""
+    require_transaction()
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+
+
 _GUARDED: list[tuple[Any, Any]] = [
     (ChatMessage, triggers.message_delete_guard),
     (QueuedMessage, triggers.queue_delete_versions),

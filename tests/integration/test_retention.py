@@ -1,13 +1,13 @@
 """What is archived and what is deleted, and when: days, families, pins, states; what happens between look and lock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, OperationalError, connection
 
 from chat import bulk, crash, transitions
 from chat import metrics as chat_metrics
@@ -358,6 +358,84 @@ def test_who_watches_a_chat_is_told_that_it_went(user: Any, told: list[Any]) -> 
     family = archived(user, State.XW, State.XW)
     purge_all()
     assert sorted(told) == sorted(("update", chat_id, "XW") for chat_id in family)
+
+
+# --- purge: more than a statement has time for -------------------------------------------------------------------
+
+
+@pytest.fixture
+def hurried() -> Iterator[None]:
+    """A statement has half a second."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = '500ms'")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("RESET statement_timeout")
+
+
+def slowly(monkeypatch: pytest.MonkeyPatch, seconds: Callable[[set[UUID]], float]) -> list[int]:
+    """A database that takes so long to delete these chats; how many it was asked for each time."""
+    asked: list[int] = []
+    delete_now = batch.delete
+
+    def delete(members: Any) -> int:
+        asked.append(len(members))
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(%s)", [seconds({member.id for member in members})])
+        return delete_now(members)
+
+    monkeypatch.setattr(bulk.batch, "delete", delete)
+    return asked
+
+
+@pytest.mark.usefixtures("hurried")
+def test_what_a_statement_has_no_time_for_is_deleted_in_smaller_batches(
+    user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(9):
+        archived(user)
+    asked = slowly(monkeypatch, lambda chats: 60 if len(chats) > 3 else 0)
+    assert purge_all(pace=Pace(batch=8, pause=0)) == {"chats": 9, "families": 9, "messages": 18, "skipped": 0}
+    assert asked == [8, 4, 2, 3, 4, 2, 2], "halved when cancelled, one more when not"
+    assert left() == set()
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_single_family_may_take_as_long_as_it_takes(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    giant, *_ = [archived(user, at=BEFORE - timedelta(days=days))[0] for days in (3, 2, 1)]
+    asked = slowly(monkeypatch, lambda chats: 0.8 if giant in chats else 0)
+    assert purge_all(pace=Pace(batch=2, pause=0)) == {"chats": 3, "families": 3, "messages": 6, "skipped": 0}
+    assert asked == [2, 1, 2]
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone()[0] == "500ms", "for the others it is as before"
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_batch_that_is_too_much_leaves_the_limit_of_a_run_as_it_is(
+    user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(6):
+        archived(user)
+    slowly(monkeypatch, lambda chats: 60 if len(chats) > 1 else 0)
+    assert purge_all(limit=4, pace=Pace(batch=8, pause=0)) == {"chats": 4, "families": 4, "messages": 8, "skipped": 0}
+    assert len(left()) == 2
+
+
+def test_another_error_of_the_database_ends_the_run(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    chats = {archived(user)[0] for _ in range(3)}
+    asked: list[int] = []
+
+    def refuse(members: Any) -> int:
+        asked.append(len(members))
+        with connection.cursor() as cursor:
+            cursor.execute("DO $$ BEGIN RAISE 'no room' USING errcode = 'disk_full'; END $$")
+        return 0
+
+    monkeypatch.setattr(bulk.batch, "delete", refuse)
+    with pytest.raises(OperationalError, match="no room"):
+        purge_all()
+    assert (asked, left()) == ([2], chats)
 
 
 # --- runs ---------------------------------------------------------------------------------------------------------
