@@ -7,6 +7,7 @@ batch and publishes nothing.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import inf
 from uuid import UUID
 
@@ -43,27 +44,44 @@ def archive_families(root_ids: Sequence[UUID], *, due: Due) -> tuple[list[Family
     return going, len(moved)
 
 
-def delete_families(root_ids: Sequence[UUID], *, due: Due, enough: float = inf) -> tuple[list[Family], int]:
-    """Delete the families that are still due in all their members, until `enough` chats are gone; no family is divided.
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """`families`: those that were deleted. `skipped`: how many were looked at and left alone."""
 
-    A single one may take as long as it takes; several, as long as a statement may. Those that were deleted, and the
-    number of messages.
+    families: list[Family]
+    messages: int
+    skipped: int
+    full: bool
+    """The next family, and what comes after it, was left for want of room."""
+
+
+def delete_families(
+    root_ids: Sequence[UUID], *, due: Due, room: float = inf, whatever_its_size: bool = True
+) -> Deletion:
+    """Delete the families that are still due in all their members, in order, as long as their chats fit into `room`.
+
+    No family is divided; `whatever_its_size`: the first one may be bigger than the room. A single one may take as long
+    as it takes; several, as long as a statement may.
     """
     with transaction.atomic():
         if len(root_ids) == 1:
             batch.lift_statement_timeout()
         going: list[Family] = []
+        looked_at, full = len(root_ids), False
         for family in batch.lock_families(root_ids):
-            if sum(map(len, going)) >= enough:
+            if not all(_state(member) in ARCHIVED and due(member) for member in family):
+                continue
+            if len(family) > room and (going or not whatever_its_size):
+                looked_at, full = root_ids.index(family[0].id), True
                 break
-            if all(_state(member) in ARCHIVED and due(member) for member in family):
-                going.append(family)
+            going.append(family)
+            room -= len(family)
         gone = [(member, _state(member)) for family in going for member in family]
         messages = batch.delete([member for member, _ in gone]) if gone else 0
         _announce_deleted_on_commit(gone)
         crash_point("purge.commit.before")
     crash_point("purge.commit.after")
-    return going, messages
+    return Deletion(going, messages, looked_at - len(going), full)
 
 
 def _state(member: Member) -> State:

@@ -23,6 +23,8 @@ class RetainingCommand(BaseCommand):
 
     done: str
     """As in "120 chats archived"."""
+    limited: str
+    """What `--limit` counts: "families"."""
     off: str
     """What to say where the policy has no days."""
     epilog: str
@@ -41,8 +43,10 @@ class RetainingCommand(BaseCommand):
         parser.formatter_class = RawDescriptionHelpFormatter
         parser.epilog = self.epilog
         parser.add_argument("--days", type=int, metavar="N", help="instead of the policy's number of days")
-        parser.add_argument("--limit", type=int, metavar="N", help="stop after so many (all that are due)")
-        parser.add_argument("--dry-run", action="store_true", help="count what is due, change nothing")
+        parser.add_argument("--limit", type=int, metavar="N", help=f"at most so many {self.limited} (all that are due)")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="count what is due, whatever the limit; change nothing"
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     @database_refusals()
@@ -64,7 +68,7 @@ class RetainingCommand(BaseCommand):
             report = {"dry_run": options["dry_run"], "days": days, "cutoff": cutoff and cutoff.isoformat(), **did}
             self.stdout.write(json.dumps({**report, "seconds": round(time.monotonic() - begun, 2)}))
         else:
-            self.stdout.write(self._sentence(cutoff, did, dry_run=options["dry_run"]))
+            self.stdout.write(self._sentence(cutoff, did, limit=options["limit"], dry_run=options["dry_run"]))
 
     def _do(self, days: int, cutoff: datetime | None, options: dict[str, Any]) -> dict[str, int]:
         if cutoff is None:
@@ -80,13 +84,14 @@ class RetainingCommand(BaseCommand):
         with Progress(self.stderr, f"chats {self.done}") as progress:
             return self.run(progress=progress.advance, **{**options, "days": days})
 
-    def _sentence(self, cutoff: datetime | None, did: dict[str, int], *, dry_run: bool) -> str:
+    def _sentence(self, cutoff: datetime | None, did: dict[str, int], *, limit: int | None, dry_run: bool) -> str:
         if cutoff is None:
             return self.off
         since = f"{cutoff:%Y-%m-%d %H:%M} UTC"
         chats = f"{count(did['chats'], 'chat')} in {_families(did['families'])}"
         if dry_run:
-            return f"Would be {self.done}: {chats}, without a change since {since}."
+            at_most = "" if limit is None else f" One run with this limit takes at most {limit} {self.limited} of them."
+            return f"Would be {self.done}: {chats}, without a change since {since}.{at_most}"
         more = f", {count(did['messages'], 'message')}" if "messages" in did else ""
         skipped = f" Skipped, because in use just now: {_families(did['skipped'])}." if did["skipped"] else ""
         digests = f" {count(did['digests'], 'owner')} told by mail." if did.get("digests") else ""

@@ -38,8 +38,9 @@ def purge(
     progress: Progress | None = None,
     now: datetime | None = None,
 ) -> dict[str, int]:
-    """One run: delete families until `limit` chats are gone (None: all that are due); none is divided.
+    """One run: delete families, at most `limit` chats (None: all that are due); none is divided.
 
+    It ends before a family that does not fit, unless that is its first: a family bigger than the limit goes alone.
     `days`: instead of the policy's. `now`: instead of the database's clock. What it did: chats, families, messages,
     families skipped. Raises `chat.task_runs.UnderWay` while another run is.
     """
@@ -63,22 +64,23 @@ def _purge(cutoff: datetime, limit: int | None, pace: Pace, did: dict[str, int],
         return None if limit is None else limit - did["chats"] - did["skipped"]
 
     for nominated in pace.batches(lambda after, most: batch.outdated(cutoff, after=after, limit=most), room):
-        enough = inf if (left := room()) is None else left
+        fits = inf if (left := room()) is None else left
         try:
-            families, messages = delete_families(nominated.root_ids, due=is_due, enough=enough)
+            gone = delete_families(nominated.root_ids, due=is_due, room=fits, whatever_its_size=not did["chats"])
         except OperationalError as error:
             if len(nominated.nominees) == 1 or not isinstance(error.__cause__, QueryCanceled):
                 raise
             logger.info("retention.batch_halved", families=len(nominated.nominees))
             nominated.too_much = True
             continue
-        chats = sum(map(len, families))
+        chats = sum(map(len, gone.families))
         did["chats"] += chats
-        did["families"] += len(families)
-        did["messages"] += messages
-        if chats < enough:
-            did["skipped"] += len(nominated.nominees) - len(families)
+        did["families"] += len(gone.families)
+        did["messages"] += gone.messages
+        did["skipped"] += gone.skipped
         metrics.PURGED.labels("chats").inc(chats)
-        metrics.PURGED.labels("messages").inc(messages)
+        metrics.PURGED.labels("messages").inc(gone.messages)
         if progress:
             progress(chats)
+        if gone.full:
+            return

@@ -333,11 +333,43 @@ def test_nobody_can_shorten_the_retention_by_writing_updated_at(user: Any) -> No
     assert purge_all(now=Chat.objects.get(pk=chat_id).updated_at + timedelta(days=1))["chats"] == 0
 
 
-def test_a_run_ends_at_its_limit_and_divides_no_family(user: Any) -> None:
-    _, _, third = (archived(user, *[State.XW] * 3, at=BEFORE - timedelta(days=days)) for days in (3, 2, 1))
-    assert purge_all(limit=4)["chats"] == 6
-    assert left() == set(third)
-    assert purge_all(limit=4)["chats"] == 3
+@pytest.mark.parametrize(
+    ("limit", "gone"),
+    [(3, [3, 3, 3]), (4, [3, 3, 3]), (6, [6, 3]), (7, [6, 3])],
+    ids=["one fits", "one and a bit", "two fit", "two and a bit"],
+)
+@pytest.mark.parametrize("pace", [1, 2, 10])
+def test_a_run_deletes_no_more_chats_than_its_limit_and_divides_no_family(
+    limit: int, gone: list[int], pace: int, user: Any
+) -> None:
+    families = [archived(user, *[State.XW] * 3, at=BEFORE - timedelta(days=days)) for days in (3, 2, 1)]
+    stay = {chat_id for family in families for chat_id in family}
+    for chats in gone:
+        did = purge_all(limit=limit, pace=Pace(batch=pace, pause=0))
+        assert (did["chats"], did["skipped"]) == (chats, 0)
+        for _ in range(chats // 3):
+            stay -= set(families.pop(0))
+        assert left() == stay
+
+
+def test_a_family_bigger_than_the_limit_goes_alone_and_as_the_first_of_a_run(user: Any) -> None:
+    [first] = archived(user, at=BEFORE - timedelta(days=3))
+    giant = archived(user, *[State.XW] * 5, at=BEFORE - timedelta(days=2))
+    [last] = archived(user, at=BEFORE - timedelta(days=1))
+    stay = {first, *giant, last}
+    for gone in ({first}, set(giant), {last}):
+        assert purge_all(limit=3) == {"chats": len(gone), "families": 1, "messages": 2 * len(gone), "skipped": 0}
+        stay -= gone
+        assert left() == stay
+
+
+def test_a_family_that_somebody_holds_is_not_taken_for_the_first_of_a_run(user: Any) -> None:
+    held, _ = (archived(user, *[State.XW] * 3, at=BEFORE - timedelta(days=days)) for days in (2, 1))
+    found: list[dict[str, int]] = []
+    with chat_update(held[0]), Threads() as others:
+        others.start(lambda: found.append(purge_all(limit=2)))
+    assert found == [{"chats": 3, "families": 1, "messages": 6, "skipped": 1}]
+    assert left() == set(held)
 
 
 def test_a_chat_that_is_brought_back_before_it_is_locked_stays(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:

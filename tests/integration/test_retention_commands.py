@@ -101,6 +101,14 @@ def test_a_limit_is_kept(user: Any) -> None:
     assert [report("archive_chats", "--days", "9", "--limit", "2")["chats"] for _ in range(2)] == [2, 1]
 
 
+@pytest.mark.parametrize(("command", "what"), [("archive_chats", "families"), ("purge_chats", "chats")])
+def test_help_and_dry_run_say_what_a_limit_counts(command: str, what: str, old: Any) -> None:
+    assert f"at most so many {what} (all that are due)" in " ".join(as_a_process(command, "--help").stdout.split())
+    said = run(command, "--days", "99", "--limit", "1", "--dry-run")
+    assert "2 chats in 1 family, without a change since" in said
+    assert said.endswith(f"One run with this limit takes at most 1 {what} of them.\n")
+
+
 @pytest.mark.parametrize(("command", "task"), [("archive_chats", "archive_inactive_chats"), ("purge_chats", "purge")])
 def test_while_another_run_is_under_way_nothing_is_done(command: str, task: str, old: Any) -> None:
     before = photograph()

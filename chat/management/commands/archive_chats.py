@@ -16,7 +16,7 @@ class Command(RetainingCommand):
         "Archive chats in which nothing has happened for some days, with their families. Pinned chats, and families "
         "with a member at work, stay. Nothing is lost: each can be brought back."
     )
-    done = "archived"
+    done, limited = "archived", "families"
     off = "Nothing is archived: auto-archive is off. Give --days N, or set CHATD_AUTO_ARCHIVE_DAYS or the policy."
     epilog = """\
 Does the same as beat's archive_inactive_chats, without its limit. Days end at midnight UTC. May be interrupted and

@@ -15,11 +15,11 @@ class Command(RetainingCommand):
         "Delete archived chats for good, with their families and messages, once their retention is over. It counts "
         "from the last change of a chat; archiving it is one."
     )
-    done = "deleted"
+    done, limited = "deleted", "chats"
     off = "Nothing is deleted: chats are kept for ever. Give --days N, or set CHATD_RETENTION_DAYS or the policy."
     epilog = """\
 Does the same as beat's purge, without its limit. Days end at midnight UTC. May be interrupted and begun again at any
-time; a family is deleted whole or not at all.
+time; a family is deleted whole or not at all: with --limit, the first one even if it is bigger.
 
 Exit code: 0 done, also where nothing was due; 1 another run is under way, or the database does not answer.
 
