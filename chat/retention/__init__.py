@@ -15,4 +15,4 @@ batches, and the next one goes on. What the doors are: `chat/bulk.py`.
 """
 
 PER_RUN = 1000
-"""Families that one run of beat archives, chats that it deletes, at most: one family may be bigger. The next goes on."""
+"""Families that a run of beat archives, chats that it deletes, at most; one family may be bigger. The next goes on."""

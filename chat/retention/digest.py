@@ -1,15 +1,18 @@
 """One mail for each owner of what was archived, by Django's own mail settings; off unless `EMAIL_URL` is set.
 
-A mail that cannot be sent costs nobody else theirs: it is logged, and the chats stay archived.
+A mail that cannot be sent costs nobody else theirs: it is logged, and the chats stay archived. A server that hung up is
+called again for the next mail; one that does not answer any more is left in peace.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import structlog
 from django.contrib.auth import get_user_model
 from django.core import mail
+from django.core.mail.backends.dummy import EmailBackend as NoMail
 
 logger = structlog.get_logger(__name__)
 
@@ -22,24 +25,33 @@ def send_digests(archived: Mapping[Any, Sequence[str]], cutoff: datetime) -> int
     if not archived:
         return 0
     owners = get_user_model()._default_manager.in_bulk(list(archived))
-    server = mail.get_connection()
-    try:
-        server.open()
-    except Exception as error:  # whatever is the matter with it, the chats are archived
-        logger.warning("digest.not_sent", owners=len(archived), error=repr(error))
+    server, sent = mail.get_connection(), 0
+    if isinstance(server, NoMail):  # it would count what it drops
         return 0
-    sent = 0
-    for owner_id, titles in archived.items():
-        owner = owners.get(owner_id)
-        address = getattr(owner, owner.get_email_field_name(), "") if owner is not None and owner.is_active else ""
-        if not address:
-            continue
-        try:
-            sent += mail.EmailMessage(*_text(owner, titles, cutoff), to=[address], connection=server).send()
-        except Exception as error:  # the others get theirs
-            logger.warning("digest.not_sent", owners=1, owner=str(owner_id), error=repr(error))
-    server.close()
+    try:
+        for number, (owner_id, titles) in enumerate(archived.items()):
+            try:
+                server.open()  # nothing, where it is open
+            except Exception as error:  # whatever is the matter with it, the chats are archived
+                logger.warning("digest.not_sent", owners=len(archived) - number, error=repr(error))
+                break
+            owner = owners.get(owner_id)
+            address = getattr(owner, owner.get_email_field_name(), "") if owner is not None and owner.is_active else ""
+            if not address:
+                continue
+            try:
+                sent += mail.EmailMessage(*_text(owner, titles, cutoff), to=[address], connection=server).send()
+            except Exception as error:  # the others get theirs
+                logger.warning("digest.not_sent", owners=1, owner=str(owner_id), error=repr(error))
+                _close(server)  # Django keeps a connection that is dead
+    finally:
+        _close(server)
     return sent
+
+
+def _close(server: Any) -> None:
+    with suppress(Exception):  # it may have hung up long ago
+        server.close()
 
 
 def _text(owner: Any, titles: Sequence[str], cutoff: datetime) -> tuple[str, str]:
