@@ -2,7 +2,8 @@
 
 Runs that take their time (archive, purge) have a row (`TaskRun`), which also says that one is under way, and a lock:
 an advisory lock of the session, so that runs of one task exclude each other over all processes, and a killed one frees
-it at once. Ticks of every second or so leave a note in Redis, which costs one round trip and may be lost.
+it at once. What a run did is written down batch by batch, so that a killed one has said it. Ticks of every second or so
+leave a note in Redis, which costs one round trip and may be lost.
 """
 
 import hashlib
@@ -15,12 +16,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import redis
-from django.db import DatabaseError, InterfaceError, connection, transaction
+import structlog
+from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import F
 from django.db.models.functions import Now
 
 from chat import hints
 from chat.models import TaskRun
+
+logger = structlog.get_logger(__name__)
 
 _LOCK_CLASS = 0x7472  # "tr": apart from the locks of capacity
 NOTE_KEPT = 24 * 3600
@@ -41,6 +45,26 @@ class Run:
     did: dict[str, int] = field(default_factory=dict)
     """In numbers; whoever runs fills it as it goes."""
 
+    def tell(self) -> None:
+        """Write down what it did so far."""
+        self._write()
+
+    def end(self, outcome: TaskRun.Outcome, error: str = "") -> None:
+        more = ", outcome = %(outcome)s, error = %(error)s, finished_at = statement_timestamp()"
+        self._write(more, outcome=outcome, error=error)
+
+    def _write(self, more: str = "", **values: str) -> None:
+        """The totals grow by what the row did not know yet: told twice, nothing counts twice."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""UPDATE {TaskRun._meta.db_table} SET did = %(did)s, totals = totals || (
+                        SELECT coalesce(jsonb_object_agg(name, coalesce((totals ->> name)::bigint, 0)
+                            + number::bigint - coalesce((did ->> name)::bigint, 0)), '{{}}')
+                        FROM jsonb_each_text(%(did)s) new (name, number)) {more}
+                    WHERE task = %(task)s""",
+                {**values, "task": self.task, "did": json.dumps(self.did)},
+            )
+
 
 @contextmanager
 def exclusive_run(task: str) -> Iterator[Run]:
@@ -53,14 +77,26 @@ def exclusive_run(task: str) -> Iterator[Run]:
     try:
         _begin(task)
         yield run
-        _end(run, TaskRun.Outcome.DONE)
-    except Exception as error:
+        run.end(TaskRun.Outcome.DONE)
+    except BaseException as error:
         with suppress(DatabaseError, InterfaceError):  # the error itself is what matters
-            _end(run, TaskRun.Outcome.FAILED, repr(error)[:LONGEST_ERROR])
+            run.end(TaskRun.Outcome.FAILED, _in_words(error)[:LONGEST_ERROR])
         raise
     finally:
-        with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:  # without connection, without lock
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_LOCK_CLASS, _key(task)])
+        with suppress(DatabaseError, InterfaceError):  # without connection, without lock
+            _unlock(task)
+
+
+def _in_words(error: BaseException) -> str:
+    return "interrupted (Ctrl-C)" if isinstance(error, KeyboardInterrupt) else repr(error)
+
+
+def _unlock(task: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_LOCK_CLASS, _key(task)])
+        if not cursor.fetchone()[0]:
+            # This is not the session that took it: the connection was a new one meanwhile, or a pooler shares them.
+            logger.warning("task.lock_not_released", task=task)
 
 
 def is_under_way(task: str) -> bool:
@@ -93,15 +129,6 @@ def _begin(task: str) -> None:
     TaskRun.objects.filter(pk=task).update(
         outcome=TaskRun.Outcome.RUNNING, started_at=Now(), finished_at=None, did={}, error="", runs=F("runs") + 1
     )
-
-
-def _end(run: Run, outcome: TaskRun.Outcome, error: str = "") -> None:
-    with transaction.atomic():
-        row = TaskRun.objects.select_for_update().get(pk=run.task)
-        totals = {name: row.totals.get(name, 0) + number for name, number in run.did.items()}
-        TaskRun.objects.filter(pk=run.task).update(
-            outcome=outcome, finished_at=Now(), did=run.did, totals={**row.totals, **totals}, error=error
-        )
 
 
 # --- ticks, and what is known of all -----------------------------------------------------------------------------

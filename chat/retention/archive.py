@@ -18,7 +18,7 @@ from chat.retention.policy import current_policy, cutoff_of
 from chat.rows import batch
 from chat.rows.batch import Member
 from chat.rows.clock import database_now
-from chat.task_runs import exclusive_run
+from chat.task_runs import Run, exclusive_run
 
 logger = structlog.get_logger(__name__)
 
@@ -50,7 +50,7 @@ def archive_inactive_chats(
         if cutoff is None:
             return did
         try:
-            _archive(cutoff, limit, pace or Pace(), did, archived, progress)
+            _archive(cutoff, limit, pace or Pace(), run, archived, progress)
         finally:  # what is archived stays so, also where a later batch failed
             if policy.archive_digest if send_digest is None else send_digest:
                 did["digests"] = digest.send_digests(archived, cutoff)
@@ -63,10 +63,12 @@ def _archive(
     cutoff: datetime,
     limit: int | None,
     pace: Pace,
-    did: dict[str, int],
+    run: Run,
     archived: dict[Any, list[str]],
     progress: Progress | None,
 ) -> None:
+    did = run.did
+
     def is_due(member: Member) -> bool:
         return member.pin_order <= 0 and member.updated_at < cutoff
 
@@ -80,6 +82,7 @@ def _archive(
         did["chats"] += chats
         did["families"] += len(families)
         did["skipped"] += len(nominated.nominees) - len(families)
+        run.tell()
         metrics.ARCHIVED.inc(chats)
         if progress:
             progress(chats)

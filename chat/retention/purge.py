@@ -21,7 +21,7 @@ from chat.retention.policy import current_policy, cutoff_of
 from chat.rows import batch
 from chat.rows.batch import Member
 from chat.rows.clock import database_now
-from chat.task_runs import exclusive_run
+from chat.task_runs import Run, exclusive_run
 
 logger = structlog.get_logger(__name__)
 
@@ -50,13 +50,15 @@ def purge(
         run.did = did
         if cutoff is None:
             return did
-        _purge(cutoff, limit, pace or Pace(), did, progress)
+        _purge(cutoff, limit, pace or Pace(), run, progress)
     if did["chats"]:
         logger.info("retention.purged", cutoff=cutoff.isoformat(), **did)
     return did
 
 
-def _purge(cutoff: datetime, limit: int | None, pace: Pace, did: dict[str, int], progress: Progress | None) -> None:
+def _purge(cutoff: datetime, limit: int | None, pace: Pace, run: Run, progress: Progress | None) -> None:
+    did = run.did
+
     def is_due(member: Member) -> bool:
         return member.updated_at < cutoff
 
@@ -78,6 +80,7 @@ def _purge(cutoff: datetime, limit: int | None, pace: Pace, did: dict[str, int],
         did["families"] += len(gone.families)
         did["messages"] += gone.messages
         did["skipped"] += gone.skipped
+        run.tell()
         metrics.PURGED.labels("chats").inc(chats)
         metrics.PURGED.labels("messages").inc(gone.messages)
         if progress:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection
+from structlog.testing import capture_logs
 
 from chat import bulk, crash, transitions
 from chat import metrics as chat_metrics
@@ -545,6 +546,50 @@ def test_the_last_run_is_written_down_and_totals_add_up(user: Any) -> None:
     assert row.finished_at >= row.started_at
     seen = last_runs(["purge", "heartbeat"])["purge"]
     assert (seen.did["chats"], seen.error, seen.interrupted) == (1, "", False)
+
+
+@pytest.mark.parametrize(("run", "task"), [(archive, "archive_inactive_chats"), (purge_all, "purge")])
+def test_what_a_run_did_is_written_down_after_each_batch(run: Callable[..., Any], task: str, user: Any) -> None:
+    seen: list[tuple[int, int, str]] = []
+
+    def look(_: int) -> None:
+        row = TaskRun.objects.get(pk=task)
+        seen.append((row.did["chats"], row.totals["chats"], row.outcome))
+
+    for _ in range(2):
+        for _ in range(3):
+            old(user, State.W)
+            archived(user)
+        run(progress=look)
+    assert seen == [(2, 2, "running"), (3, 3, "running"), (2, 5, "running"), (3, 6, "running")]
+    row = TaskRun.objects.get(pk=task)
+    assert (row.did["chats"], row.totals["chats"], row.outcome) == (3, 6, "done")
+
+
+def test_a_run_that_is_interrupted_says_so_and_is_not_taken_for_a_killed_one(user: Any) -> None:
+    for _ in range(3):
+        archived(user)
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        purge_all(progress=interrupt)
+    row = TaskRun.objects.get(pk="purge")
+    assert (row.outcome, row.error, row.did["chats"], row.totals["chats"]) == ("failed", "interrupted (Ctrl-C)", 2, 2)
+    assert not last_runs(["purge"])["purge"].interrupted, "it was not killed"
+    assert not is_under_way("purge")
+
+
+def test_a_lock_that_another_session_holds_is_not_thought_to_be_released() -> None:
+    with capture_logs() as logs, exclusive_run("purge"):
+        pass
+    assert [log for log in logs if log["event"] == "task.lock_not_released"] == []
+    with capture_logs() as logs, exclusive_run("purge"):
+        connection.close()  # as a pooler does that gives each transaction a session of its own
+    assert [log for log in logs if log["event"] == "task.lock_not_released"] == [
+        {"event": "task.lock_not_released", "log_level": "warning", "task": "purge"}
+    ]
 
 
 def test_a_run_that_was_killed_is_seen_as_such() -> None:
