@@ -4,9 +4,8 @@ Where more is added than is there, the indexes go first and are made again at th
 and the tables are locked meanwhile. A role that may not switch triggers off has only those of chats ignored.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -18,8 +17,8 @@ from chat.seeding import lines
 from chat.seeding.lives import Life, lives
 from chat.seeding.wish import Wish
 
-BLOCK = 10_000
-"""Chats that go into each table at a time."""
+BLOCK = 100_000
+"""Messages that go in at a time, with their chats; they are in memory meanwhile. A longer chat goes in alone."""
 WORTH_REBUILDING = 100_000
 """Messages from which on the indexes are made anew."""
 _TRIGGERS: list[tuple[Any, Any]] = [
@@ -56,9 +55,10 @@ def seed(wish: Wish, owners: Sequence[Any], progress: Progress = lambda number: 
     """All chats of the wish, or none. Raises `IntegrityError` where that seed has been made here before."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10s'")
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # while Python makes the next block
         with _without_indexes(cursor, wish), _without_triggers(cursor):
-            writer, made = lines.Writer(wish, owners), lives(wish, len(owners))
-            while block := list(islice(made, BLOCK)):
+            writer = lines.Writer(wish, owners)
+            for block in _blocks(lives(wish, len(owners))):
                 _copy(cursor, writer, block)
                 progress(len(block))
 
@@ -68,8 +68,23 @@ def settle() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0")
         tables = ", ".join(model._meta.db_table for model in (Chat, ChatMessage, QueuedMessage))
-        cursor.execute(f"VACUUM (ANALYZE, PARALLEL 0) {tables}")
-        cursor.execute("RESET statement_timeout")
+        try:
+            cursor.execute(f"VACUUM (ANALYZE, PARALLEL 0) {tables}")
+        finally:
+            cursor.execute("RESET statement_timeout")
+
+
+def _blocks(made: Iterable[Life]) -> Iterator[list[Life]]:
+    block: list[Life] = []
+    messages = 0
+    for life in made:
+        if block and messages + life.messages > BLOCK:
+            yield block
+            block, messages = [], 0
+        block.append(life)
+        messages += life.messages
+    if block:
+        yield block
 
 
 def _copy(cursor: Any, writer: lines.Writer, block: list[Life]) -> None:

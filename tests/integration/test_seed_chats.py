@@ -12,7 +12,8 @@ from django.db import connection
 from chat import transitions
 from chat.content import outstanding_calls
 from chat.execution import State
-from chat.models import Chat, ChatMessage, QueuedMessage
+from chat.management.commands import seed_chats
+from chat.models import Chat, ChatMessage, ChatModel, QueuedMessage
 from chat.rows.clock import database_now
 from chat.rows.invalid import invalid_chats
 from chat.seeding import database
@@ -139,6 +140,49 @@ def test_who_is_interrupted_leaves_nothing(rebuilds: bool, monkeypatch: pytest.M
     assert indexes() == before
 
 
+def interrupted(monkeypatch: pytest.MonkeyPatch, name: str) -> str:
+    """What is said where Ctrl-C comes when the command does this."""
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(seed_chats, name, interrupt)
+    screen = Screen()
+    with pytest.raises(SystemExit, match="130"):
+        call_command("seed_chats", "--chats", "50", stdout=Screen(), stderr=screen)
+    return screen.text
+
+
+def test_who_interrupts_the_command_leaves_no_owner_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Nothing was made" in interrupted(monkeypatch, "seed")
+    assert not get_user_model().objects.exists()
+    assert not ChatModel.objects.exists()
+
+
+def test_who_interrupts_the_statistics_is_told_that_the_chats_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "All chats were made" in interrupted(monkeypatch, "settle")
+    assert Chat.objects.count() == 50
+
+
+def test_a_block_has_as_many_messages_as_fit_into_memory_and_no_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BLOCK", 100)
+    seen: list[tuple[int, str]] = []
+
+    def look(chats: int) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW idle_in_transaction_session_timeout")
+            seen.append((ChatMessage.objects.count(), cursor.fetchone()[0]))
+
+    wish = Wish(200, 2000, database_now())
+    seed(wish, owners_of(wish, 2), look)
+    before, longest = 0, max(Chat.objects.values_list("history_version", flat=True))
+    for messages, limit in seen:
+        assert messages - before <= max(100, longest)
+        assert limit == "0"
+        before = messages
+    assert before == 2000
+
+
 def indexes() -> set[str]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT split_part(indexdef, ' WHERE ', 1) FROM pg_indexes WHERE tablename LIKE 'chat_%'")
@@ -185,7 +229,11 @@ def test_a_dry_run_makes_nothing() -> None:
     assert not get_user_model().objects.filter(username__startswith="seed-").exists()
 
 
-@pytest.mark.parametrize("wrong", [["--chats", "0"], ["--chats", "9", "--messages", "8"], ["--days", "0"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [["--chats", "0"], ["--chats", "9", "--messages", "8"], ["--days", "0"], ["--owners", "-5"], ["--owners", "0"]],
+)
 def test_what_cannot_be_made_is_refused(wrong: list[str]) -> None:
     with pytest.raises(CommandError, match="at least one"):
         seeded(*wrong)
+    assert not Chat.objects.exists()

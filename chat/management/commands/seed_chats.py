@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 
 from chat.catalogue import register_model
 from chat.management.progress import Progress
@@ -18,12 +18,14 @@ from chat.seeding.database import owners_of, seed, settle
 from chat.seeding.wish import Wish
 
 MESSAGES_PER_CHAT, CHATS_PER_OWNER, MOST_OWNERS = 10, 200, 5000
+MANY = 100_000
+"""Chats from which on statistics take long enough to be announced."""
 
 EPILOG = """\
 Chats of all ages, with families, pins, labels, errors, tool calls and archived ones; a few are under way, so running
 workers take them. The same --seed makes the same chats, counted back from now; another one adds others. All goes in as
-one transaction: whoever interrupts it leaves nothing. While more is added than is there, the tables are locked. Not for
-a database that people use. A million chats with ten million messages take some minutes and 9 GB.
+one transaction, owners included: whoever interrupts it leaves nothing. While more is added than is there, the tables
+are locked. Not for a database that people use. A million chats with ten million messages take some minutes and 9 GB.
 
 Exit code: 0 made; 1 this seed is there already, or the database refuses it.
 
@@ -54,12 +56,14 @@ class Command(BaseCommand):
         begun = time.monotonic()
         chats = options["chats"]
         messages = chats * MESSAGES_PER_CHAT if options["messages"] is None else options["messages"]
-        if chats < 1 or messages < chats or options["days"] < 1:
-            raise CommandError("There is at least one chat, one message in each, and one day.")
-        owners = 1 if options["owner"] else options["owners"] or min(MOST_OWNERS, 1 + chats // CHATS_PER_OWNER)
+        owners = min(MOST_OWNERS, 1 + chats // CHATS_PER_OWNER) if options["owners"] is None else options["owners"]
+        if chats < 1 or messages < chats or options["days"] < 1 or owners < 1:
+            raise CommandError("There is at least one chat, one message in each, one day, and one owner.")
+        owners = 1 if options["owner"] else owners
         did = {"chats": chats, "messages": messages, "owners": owners, "seed": options["seed"]}
         if not options["dry_run"]:
             self._seed(chats, messages, owners, options)
+            self._settle(chats)
         seconds = round(time.monotonic() - begun, 1)
         if options["json"]:
             self.stdout.write(json.dumps({"dry_run": options["dry_run"], **did, "seconds": seconds}))
@@ -70,15 +74,15 @@ class Command(BaseCommand):
     @database_refusals()
     def _seed(self, chats: int, messages: int, owners: int, options: dict[str, Any]) -> None:
         try:
-            if not ChatModel.objects.filter(is_default=True).exists():
-                register_model("demo:demo", default=True)
-            model = ChatModel.objects.select_related("provider").get(is_default=True).full_name
-            wish = Wish(chats, messages, database_now(), options["seed"], options["days"], options["at_rest"], model)
-            keys = [_user(options["owner"])] if options["owner"] else owners_of(wish, owners)
-            with Progress(self.stderr, "chats", total=chats) as progress:
+            with transaction.atomic(), Progress(self.stderr, "chats", total=chats) as progress:
+                if not ChatModel.objects.filter(is_default=True).exists():
+                    register_model("demo:demo", default=True)
+                model = ChatModel.objects.select_related("provider").get(is_default=True).full_name
+                wish = Wish(
+                    chats, messages, database_now(), options["seed"], options["days"], options["at_rest"], model
+                )
+                keys = [_user(options["owner"])] if options["owner"] else owners_of(wish, owners)
                 seed(wish, keys, progress.advance)
-                self.stderr.write("Making indexes and statistics …" if chats >= 100_000 else "", ending="")
-                settle()
         except KeyboardInterrupt:
             self.stderr.write("Interrupted. Nothing was made.")
             raise SystemExit(130) from None
@@ -86,6 +90,16 @@ class Command(BaseCommand):
             if Chat._meta.db_table + "_pkey" not in str(error):
                 raise
             raise CommandError(f"--seed {options['seed']} has been made here already. Give another one.") from None
+
+    @database_refusals()
+    def _settle(self, chats: int) -> None:
+        if chats >= MANY:
+            self.stderr.write("Making statistics …")
+        try:
+            settle()
+        except KeyboardInterrupt:
+            self.stderr.write("Interrupted. All chats were made; Postgres makes the statistics in its own time.")
+            raise SystemExit(130) from None
 
 
 def _user(name: str) -> Any:
