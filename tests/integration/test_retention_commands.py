@@ -171,6 +171,30 @@ def test_a_chat_that_is_not_there_is_told_and_fails(user: Any) -> None:
         run("reconcile_chats", "nonsense")
 
 
+def test_a_chat_that_somebody_holds_is_told_and_does_not_keep_the_others_from_being_put_right(
+    broken: list[UUID],
+) -> None:
+    held, *others = sorted(broken)
+    screen, complaints = Screen(), Screen()
+
+    def reconcile() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '50ms'")
+        with pytest.raises(SystemExit, match="1"):
+            call_command("reconcile_chats", "--json", stdout=screen, stderr=complaints)
+
+    with transaction.atomic():
+        Chat.objects.select_for_update().get(pk=held)
+        with Threads() as threads:
+            threads.start(reconcile)
+    said = json.loads(screen.text)
+    assert said["failed"] == [{"chat_id": str(held), "error": "held"}]
+    assert [one["chat_id"] for one in said["chats"]] == [str(chat_id) for chat_id in others]
+    assert f"Somebody holds chat {held}" in complaints.text
+    assert chat_read(held).state is State.INVALID
+    assert run("reconcile_chats") == f"{held}  Invalid → {chat_read(held).state}\n1 chat put right.\n"
+
+
 def test_the_limits_of_statements_are_as_before_afterwards(old: Any) -> None:
     def limit() -> str:
         with connection.cursor() as cursor:

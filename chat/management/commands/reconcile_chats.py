@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
+from django.db import OperationalError, connection
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from chat import transitions
 from chat.errors import ChatNotFound, TransitionNotAllowed
@@ -18,10 +19,14 @@ from chat.management.refusals import database_refusals
 from chat.rows.invalid import invalid_chats
 from chat.update import chat_read, chat_update
 
+HELD = (LockNotAvailable, DeadlockDetected)
+"""What the database says where somebody else works on the row."""
+
 EPILOG = """\
 Such rows come from writes past the door: waiting with a queue, archived while running, a status that nobody knows. Each
 becomes an error ("E0" or "E1") that its owner goes on from with the next message; nothing that was said is lost. Looks
-at every chat unless it is told which; manage.py explain_chat ID says what is the matter with one.
+at every chat unless it is told which; manage.py explain_chat ID says what is the matter with one. A chat that somebody
+holds is passed over and counts as failed ("held").
 
 Exit code: 0 all are valid now (with --dry-run: they were); 1 some are not, or the database does not answer.
 
@@ -53,7 +58,12 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({"dry_run": options["dry_run"], "chats": righted, "failed": failed}))
         else:
             verb = "would be put right" if options["dry_run"] else "put right"
-            self.stdout.write(f"{count(len(righted), 'chat')} {verb}." if righted else "All chats looked at are valid.")
+            if righted or not failed:
+                self.stdout.write(
+                    f"{count(len(righted), 'chat')} {verb}." if righted else "All chats looked at are valid."
+                )
+            if failed:
+                self.stdout.write(f"{count(len(failed), 'chat')} could not be looked at.")
         if failed or (options["dry_run"] and righted):
             raise SystemExit(1)
 
@@ -68,6 +78,12 @@ class Command(BaseCommand):
                 except ChatNotFound:
                     failed.append({"chat_id": str(chat_id), "error": "not_found"})
                     self.stderr.write(f"There is no chat {chat_id}.")
+                    continue
+                except OperationalError as error:
+                    if not isinstance(error.__cause__, HELD):
+                        raise
+                    failed.append({"chat_id": str(chat_id), "error": "held"})
+                    self.stderr.write(f"Somebody holds chat {chat_id}; it stays as it is. Try again later.")
                     continue
                 if before is not State.INVALID:
                     continue
