@@ -7,6 +7,8 @@ from typing import NoReturn
 
 NO_SUCH_TABLE = "42P01"
 """The code of Postgres; its message names the table."""
+READER_LEFT, INTERRUPTED = 128 + 13, 128 + 2
+"""Exit codes, as a shell has them for SIGPIPE and SIGINT."""
 
 
 def main() -> None:
@@ -18,7 +20,15 @@ def main() -> None:
     from django.db import OperationalError, ProgrammingError
 
     try:
-        execute_from_command_line(sys.argv)
+        try:
+            execute_from_command_line(sys.argv)
+        finally:
+            sys.stdout.flush()  # here it can be caught that nobody reads
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        sys.exit(READER_LEFT)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except ProgrammingError as error:
         if getattr(error.__cause__, "sqlstate", None) != NO_SUCH_TABLE:
             raise

@@ -1,4 +1,4 @@
-"""`manage.py` where the database is not set up, or not there: a sentence, no traceback."""
+"""`manage.py` where the database is not set up, or not there, nobody reads, or Ctrl-C came: no traceback."""
 
 import os
 import subprocess
@@ -39,3 +39,31 @@ def test_a_database_that_is_away_is_said_in_a_sentence(command: list[str]) -> No
     said = manage(command, "postgresql://nobody@127.0.0.1:9/chatd")
     assert "Connection refused" in said
     assert len(said.splitlines()) <= 3
+
+
+def environment() -> dict[str, str]:
+    """As at a shell: what a command says is written when its buffer is full, or at the end."""
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**ours, "DATABASE_URL": "postgresql://nobody@127.0.0.1:9/chatd", "SECRET_KEY": "x" * 60}
+
+
+@pytest.mark.parametrize("command", ["chat_diagram", "version"], ids=["much to say", "little to say"])
+def test_a_reader_of_a_pipe_that_left_ends_a_command_without_a_word(command: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "manage.py", command],
+            cwd=ROOT, env=environment(), stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_ctrl_c_ends_a_command_without_a_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "shell", "-c", "import os, signal; os.kill(os.getpid(), signal.SIGINT)"],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (130, False)
