@@ -1,13 +1,20 @@
-"""`manage.py` where the database is not set up, or not there, nobody reads, or Ctrl-C came: no traceback."""
+"""`manage.py` where the database is not set up, or not there, nobody reads, or Ctrl-C came: no traceback. Tokens."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
 
+from chat.models import ApiToken
+from chat.models.token import digest
+from tests.surroundings import Screen
 from tests.worker_processes import database_url
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,3 +74,27 @@ def test_ctrl_c_ends_a_command_without_a_traceback() -> None:
         cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, "Traceback" in done.stderr) == (130, False)
+
+
+# --- tokens -------------------------------------------------------------------------------------------------------
+
+
+def said(*arguments: str) -> str:
+    screen = Screen()
+    call_command("create_token", *arguments, stdout=screen)
+    return screen.text
+
+
+def test_a_dry_run_of_create_token_says_for_whom_and_makes_none(user: Any) -> None:
+    assert said("ann", "--dry-run") == "Would make a token for ann.\n"
+    assert json.loads(said("ann", "--dry-run", "--json")) == {"dry_run": True, "id": None, "user": "ann", "token": None}
+    with pytest.raises(CommandError, match="no user 'nobody'"):
+        said("nobody", "--dry-run")
+    assert not ApiToken.objects.exists()
+
+
+def test_create_token_prints_the_token_of_the_row_it_made(user: Any) -> None:
+    made = json.loads(said("ann", "--json"))
+    row = ApiToken.objects.get()
+    assert (made["dry_run"], made["id"], made["user"], row.user) == (False, row.pk, "ann", user)
+    assert digest(made["token"]) == row.digest
