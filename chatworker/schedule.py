@@ -55,12 +55,18 @@ def entries(*, heartbeat_every: float) -> list[Entry]:
 
 
 def ensure_schedule(*, apps: Apps = the_apps, **_from_signal: Any) -> None:
-    """Keep the entries in step with the code; harmless to repeat. `apps`: those of a migration, or today's."""
+    """Keep the entries in step with the code; harmless to repeat. `apps`: those of a migration, or today's.
+
+    Nothing where they are from before there were notes of what was written: somebody migrates backwards.
+    """
     from django.conf import settings
     from django.db import transaction
 
-    schedule_default = apps.get_model("chat", "ScheduleDefault")
-    periodic_task = apps.get_model("django_celery_beat", "PeriodicTask")
+    try:
+        schedule_default = apps.get_model("chat", "ScheduleDefault")
+        periodic_task = apps.get_model("django_celery_beat", "PeriodicTask")
+    except LookupError:
+        return
     wanted = {entry.name: entry.written for entry in entries(heartbeat_every=settings.CHATD_HEARTBEAT_INTERVAL)}
     with transaction.atomic():
         before = dict(schedule_default.objects.values_list("name", "written"))
@@ -106,6 +112,8 @@ def _write(apps: Apps, entry: Any, fields: dict[str, Any]) -> None:
 
 
 def _interval(apps: Apps, every: float) -> Any:
+    """One like that: they are not unique, and an operator may have made a second one."""
     interval = apps.get_model("django_celery_beat", "IntervalSchedule")
     number, period = (int(every), "seconds") if every.is_integer() else (int(every * 1_000_000), "microseconds")
-    return interval.objects.get_or_create(every=number, period=period)[0]
+    alike = interval.objects.filter(every=number, period=period).order_by("pk")
+    return alike.first() or interval.objects.create(every=number, period=period)

@@ -132,6 +132,21 @@ def test_the_migration_makes_the_schedule_with_the_models_of_its_time() -> None:
     assert list(PeriodicTask.objects.order_by("name").values()) == made
 
 
+def test_a_second_interval_of_the_same_length_troubles_no_migrate(monkeypatch: pytest.MonkeyPatch) -> None:
+    IntervalSchedule.objects.create(every=600, period=IntervalSchedule.SECONDS)
+    PeriodicTask.objects.filter(name="purge").delete()
+    ensure_schedule()
+    assert every("purge") == 600
+    assert IntervalSchedule.objects.filter(every=600).count() == 2, "none was added"
+
+
+def test_a_migration_to_before_there_were_notes_leaves_the_schedule_alone() -> None:
+    before = list(PeriodicTask.objects.order_by("name").values())
+    past = MigrationExecutor(connection).loader.project_state(("chat", "0004_workers_and_waiting")).apps
+    ensure_schedule(apps=past)
+    assert list(PeriodicTask.objects.order_by("name").values()) == before
+
+
 # --- planned from the end -----------------------------------------------------------------------------------------
 
 
