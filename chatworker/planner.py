@@ -46,6 +46,14 @@ class PlannedEntry(ModelEntry):
 
     next = __next__
 
+    def save(self) -> None:
+        """What beat knows better than the database, and nothing else: an operator may have changed the rest just now.
+
+        Of a paused entry nothing at all: when it goes on, it begins anew.
+        """
+        entries = type(self.model)._default_manager.filter(pk=self.model.pk, enabled=True)
+        entries.update(last_run_at=self.model.last_run_at, total_run_count=self.model.total_run_count)
+
 
 class Planner(DatabaseScheduler):
     """The database's scheduler, with entries of ours."""

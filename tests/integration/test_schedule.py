@@ -1,6 +1,6 @@
 """Beat: entries that keep in step with the code and leave an operator's changes alone; runs planned from their end."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -252,6 +252,52 @@ def test_an_entry_that_an_operator_paused_is_not_sent(beat: Watched) -> None:
     entry.save()
     beat.round()
     assert set(beat.sent) == {"heartbeat"}
+
+
+def written_meanwhile(beat: Watched, write: Callable[[], object]) -> None:
+    """Beat notes its runs; between its reading and its writing, an operator commits something."""
+    done = False
+
+    def first_the_operator(execute: Any, sql: str, *rest: Any) -> Any:
+        nonlocal done
+        if sql.startswith("UPDATE") and PeriodicTask._meta.db_table in sql and not done:
+            done = True
+            write()
+        return execute(sql, *rest)
+
+    beat.round()
+    with connection.execute_wrapper(first_the_operator):
+        beat.sync()
+    assert done
+
+
+def test_what_an_operator_commits_while_beat_notes_a_run_stays(beat: Watched) -> None:
+    PeriodicTask.objects.filter(name="heartbeat").delete()
+    other = interval(3600)
+    written_meanwhile(
+        beat, lambda: PeriodicTask.objects.filter(name="purge").update(enabled=False, interval=other, queue="mine")
+    )
+    purge = PeriodicTask.objects.get(name="purge")
+    assert (purge.enabled, purge.interval, purge.queue) == (False, other, "mine")
+
+
+def test_beat_notes_when_it_sent_a_task_and_how_often(beat: Watched) -> None:
+    before = PeriodicTask.objects.get(name="purge")
+    beat.round()
+    beat.sync()
+    after = PeriodicTask.objects.get(name="purge")
+    assert after.total_run_count == before.total_run_count + 1
+    assert (datetime.now(UTC) - after.last_run_at).total_seconds() < 30
+
+
+def test_an_entry_that_was_paused_before_beat_notes_its_run_begins_anew_afterwards(beat: Watched) -> None:
+    beat.round()
+    entry = PeriodicTask.objects.get(name="purge")
+    entry.enabled = False
+    entry.save()
+    beat.sync()
+    paused = PeriodicTask.objects.get(name="purge")
+    assert (paused.enabled, paused.last_run_at) == (False, None)
 
 
 # --- how the last run went ----------------------------------------------------------------------------------------
