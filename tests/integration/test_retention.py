@@ -15,6 +15,7 @@ from chat import metrics as chat_metrics
 from chat.crash import Chaos, CrashPoint, rules_in
 from chat.execution import State
 from chat.models import Chat, ChatMessage, QueuedMessage, RetentionPolicy, RunnerLease, TaskRun
+from chat.retention import PER_RUN
 from chat.retention.archive import archive_inactive_chats
 from chat.retention.batches import Pace
 from chat.retention.policy import Policy, current_policy
@@ -633,6 +634,43 @@ def test_a_tick_that_the_database_refuses_is_skipped(user: Any, monkeypatch: pyt
     assert TaskRun.objects.get(pk="purge").outcome == "failed"
     perform("purge")
     assert left() == set()
+
+
+@pytest.mark.parametrize(
+    ("task", "run", "what"), [("archive_inactive_chats", archive_inactive_chats, "families"), ("purge", purge, "chats")]
+)
+def test_a_run_that_beat_started_ends_at_its_limit(
+    task: str, run: Any, what: str, user: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run.__kwdefaults__["limit"] == PER_RUN
+    monkeypatch.setitem(run.__kwdefaults__, "limit", 2)
+    settings.CHATD_AUTO_ARCHIVE_DAYS = settings.CHATD_RETENTION_DAYS = 1
+    for _ in range(3):
+        old(user, State.W)
+        archived(user)
+    for did in (2, 1):
+        perform(task)
+        assert TaskRun.objects.get(pk=task).did[what] == did
+
+
+@pytest.mark.parametrize("task", ["archive_inactive_chats", "purge"])
+def test_a_policy_that_cannot_be_read_costs_one_tick_and_says_so(task: str, user: Any, settings: Any) -> None:
+    settings.CHATD_AUTO_ARCHIVE_DAYS = settings.CHATD_RETENTION_DAYS = 1
+    old(user, State.W)
+    archived(user)
+
+    def unreadable(execute: Any, sql: str, *rest: Any) -> Any:
+        return execute(sql.replace(RetentionPolicy._meta.db_table, "no_such_table"), *rest)
+
+    before = photograph()
+    with connection.execute_wrapper(unreadable), capture_logs() as logs:
+        perform(task)
+    assert [(log["event"], log["log_level"], log["task"]) for log in logs] == [("retention.failed", "warning", task)]
+    assert "no_such_table" in logs[0]["error"]
+    assert photograph() == before
+    assert not is_under_way(task)
+    perform(task)
+    assert TaskRun.objects.get(pk=task).did["chats"] == 1
 
 
 # --- policy -------------------------------------------------------------------------------------------------------
