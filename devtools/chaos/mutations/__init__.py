@@ -1,15 +1,14 @@
 """`./dev chaos --mutations`: each guard removed once, in a copy of the tree; the suite must notice.
 
-For each mutation of `table.py` its patch is applied to the copy, its tests run there, and the patch is taken
-back. Red, by a test that failed and not by one that could not be collected, is good; green means that nobody would
-notice if the guard went missing. First all these tests run unchanged and must be green. Exit code 0 if all is well.
+For each mutation of `table/` its patch is applied to the copy, its tests run there, and the patch is taken back. Good
+is only that one of them failed (`outcome.py`); green means that nobody would notice if the guard went missing. First
+all these tests run unchanged and must be green. Exit code 0 if all is well.
 
 The copy has the working tree's files as they are, committed or not, and servers of its own under a temporary folder.
 """
 
 import argparse
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,16 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import embedded
-from devtools.chaos.mutations.table import MUTATIONS, Mutation
+from devtools.chaos.mutations.mutation import Mutation
+from devtools.chaos.mutations.outcome import Outcome, outcome, without_end
+from devtools.chaos.mutations.table import MUTATIONS
 from devtools.project import PYTHON, ROOT
 
 COPIED = ("chat", "chatworker", "config", "demomodel", "devtools", "tests", "docs", "manage.py", "pyproject.toml")
 TEST_LASTS = 60
-"""Seconds after which a test counts as red: without a guard, some wait for ever."""
+"""Seconds after which a test fails that names no limit of its own: without a guard, some wait for ever."""
 RUN_LASTS = 300
 BASELINE_LASTS = 1800
-PASSED, FAILED = 0, 1
-"""pytest's exit codes for "all passed" and "some failed"; all others mean that it could not tell."""
 
 
 class DoesNotApply(Exception):
@@ -39,15 +38,12 @@ class DoesNotApply(Exception):
 @dataclass(frozen=True)
 class Verdict:
     mutation: Mutation
-    caught_by: str
-    """The test that failed first; empty if none did."""
+    outcome: Outcome
     seconds: float
-    trouble: str = ""
-    """Why there is no verdict."""
 
     @property
     def is_well(self) -> bool:
-        return bool(self.caught_by) and not self.trouble
+        return bool(self.outcome.failed) and not self.outcome.trouble
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -83,13 +79,16 @@ def _run(chosen: Sequence[Mutation], tree: Path, data_dir: Path, *, with_baselin
     if with_baseline:
         print("dev: the tests, unchanged", flush=True)
         tests = sorted({test for mutation in chosen for test in mutation.tests})
-        code, red = run_tests(tests, tree, data_dir, lasts=BASELINE_LASTS)
-        if code != PASSED:
-            print(f"dev: they are red without any mutation: {red or f'pytest ended with {code}'}", file=sys.stderr)
+        unchanged = run_tests(tests, tree, data_dir, lasts=BASELINE_LASTS)
+        if red := unchanged.failed or unchanged.trouble:
+            print(f"dev: they are red without any mutation: {red}", file=sys.stderr)
             return 1
     verdicts = []
+    changed_the_schema = False
     for mutation in chosen:
-        verdicts.append(judge(mutation, tree, data_dir))
+        anew = mutation.changes_the_schema or changed_the_schema
+        verdicts.append(judge(mutation, tree, data_dir, anew=anew))
+        changed_the_schema = mutation.changes_the_schema
         print(line(verdicts[-1]), flush=True)
     missed = [verdict for verdict in verdicts if not verdict.is_well]
     print(f"dev: {len(verdicts) - len(missed)} of {len(verdicts)} guards are missed when they are gone", flush=True)
@@ -117,36 +116,38 @@ def applied(mutation: Mutation, tree: Path) -> str:
     return text
 
 
-def judge(mutation: Mutation, tree: Path, data_dir: Path) -> Verdict:
+def judge(mutation: Mutation, tree: Path, data_dir: Path, *, anew: bool) -> Verdict:
+    """`anew`: with a database of its own making, because the schema is not what it was."""
     file = tree / mutation.file
     original, began = file.read_text(), time.monotonic()
     file.write_text(applied(mutation, tree))
     try:
-        code, red = run_tests(mutation.tests, tree, data_dir, lasts=RUN_LASTS)
+        found = run_tests(mutation.tests, tree, data_dir, lasts=RUN_LASTS, anew=anew)
     finally:
         file.write_text(original)
-    trouble = "" if code in (PASSED, FAILED) else f"pytest ended with {code}"
-    return Verdict(mutation, red, time.monotonic() - began, trouble)
+    return Verdict(mutation, found, time.monotonic() - began)
 
 
-def run_tests(tests: Sequence[str], tree: Path, data_dir: Path, *, lasts: float) -> tuple[int, str]:
-    """pytest's exit code, and the first test that failed."""
-    options = ["-q", "-x", "-rf", "-p", "no:cacheprovider", "--reuse-db", "-o", f"timeout={TEST_LASTS}", "--tb=no"]
+def run_tests(tests: Sequence[str], tree: Path, data_dir: Path, *, lasts: float, anew: bool = False) -> Outcome:
+    """What pytest says about these tests; it stops at the first that is red."""
+    options = ["-q", "-x", "-rfE", "-p", "no:cacheprovider", "--reuse-db", "-o", f"timeout={TEST_LASTS}", "--tb=no"]
+    if anew:
+        options += ["--create-db", "--ds", "devtools.chaos.mutations.schema_settings"]
     ours = {"CHATD_DATA_DIR": str(data_dir), "DATABASE_URL": "", "REDIS_URL": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    wide = {"COLUMNS": "1000"}  # pytest cuts its lines to the terminal's width
     try:
         done = subprocess.run(
             [PYTHON, "-m", "pytest", *options, *tests],
-            cwd=tree, env={**os.environ, **ours}, capture_output=True, text=True, timeout=lasts, check=False,
+            cwd=tree, env={**os.environ, **ours, **wide}, capture_output=True, text=True, timeout=lasts, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return FAILED, f"{tests[0]} (not over after {lasts:g} s)"
-    found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.M)
-    if done.returncode == FAILED and found is None and "Timeout" in done.stdout + done.stderr:
-        return FAILED, f"{tests[0]} (not over after {TEST_LASTS} s)"
-    return done.returncode, found[1] if found else ""
+        return without_end(lasts)
+    return outcome(done.returncode, done.stdout, tests)
 
 
 def line(verdict: Verdict) -> str:
     """A row of the table: guard, what noticed, how long it took."""
-    noticed = verdict.trouble or verdict.caught_by.rpartition("::")[2] or "NOBODY NOTICES"
-    return f"| {verdict.mutation.guard:<58} | {noticed} | {verdict.seconds:.0f} s |"
+    found = verdict.outcome
+    noticed = found.trouble or found.failed.rpartition("::")[2] or "NOBODY NOTICES"
+    late = f" (not over after {found.not_over_after} s)" if found.not_over_after else ""
+    return f"| {verdict.mutation.guard:<58} | {noticed}{late} | {verdict.seconds:.0f} s |"
