@@ -58,6 +58,7 @@ def _producers() -> Any:
         **settings.CELERY_BROKER_TRANSPORT_OPTIONS,
         "socket_timeout": PUBLISH_TIMEOUT,
         "socket_connect_timeout": PUBLISH_TIMEOUT,
+        "max_retries": 0,  # kombu's own would wait for seconds between them
     }
     return pools.producers[Connection(settings.CELERY_BROKER_URL, transport_options=options)]
 
