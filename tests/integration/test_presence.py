@@ -2,17 +2,19 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, connections
 
+from chat import presence
 from chat.execution import State
 from chat.models import Chat, RunnerLease, WorkerProcess
 from chat.presence import CONFIRMED_AFTER, FORGOTTEN_AFTER, DeadWorkers, Presence, forget_dead_workers
-from chatworker.acquisition import chats_without_owner
+from chatworker import acquisition
+from chatworker.acquisition import chats_without_owner, wake_waiting_chats
 from chatworker.leases import Heartbeat
 from chatworker.testing import wait_until
 from tests.factories import WORKER, chat_in
@@ -127,6 +129,38 @@ def test_a_worker_that_takes_its_lock_again_between_two_looks_is_not_dead(
     assert dead_workers.take_leases() == 0  # free again: this look is the first one
     clock.now += CONFIRMED_AFTER + 0.1
     assert dead_workers.take_leases() == 1
+
+
+def test_a_worker_that_takes_its_lock_again_between_the_last_look_and_the_deletion_keeps_its_leases(
+    user: Any, dead_workers: DeadWorkers, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat_in(State.R0, user)
+    age_heartbeats(2)
+    assert dead_workers.take_leases() == 0
+    clock.now += CONFIRMED_AFTER + 0.1
+    look = presence._workers_without_lock
+    with ExitStack() as living:
+
+        def then_it_is_back() -> set[UUID]:
+            suspects = look()
+            living.enter_context(alive())
+            return suspects
+
+        monkeypatch.setattr(presence, "_workers_without_lock", then_it_is_back)
+        assert dead_workers.take_leases() == 0
+    assert RunnerLease.objects.count() == 1
+
+
+def test_the_sweep_wakes_the_chats_of_a_dead_worker_long_before_its_leases_are_over(
+    user: Any, dead_workers: DeadWorkers, clock: Clock, published: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acquisition, "dead_workers", dead_workers)
+    chat_id = chat_in(State.R0, user)
+    age_heartbeats(2)
+    assert wake_waiting_chats() == 0
+    clock.now += CONFIRMED_AFTER + 0.1
+    assert wake_waiting_chats() == 1
+    assert published == [("wake-up", chat_id)]
 
 
 def test_two_looks_too_close_together_or_too_far_apart_prove_nothing(

@@ -337,6 +337,35 @@ def test_a_later_worker_finishes_the_stop_that_redis_delayed(user: Any, monkeypa
 
 
 @pytest.mark.django_db(transaction=True)
+def test_what_a_worker_that_was_thought_dead_streams_while_another_one_stops_its_chat_is_refused(
+    user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat_id = left_by_a_dead_worker(State.I0, user)
+    stream(of(chat_id), WORDS)
+    read, refused = EpisodeStore.parts, []
+
+    async def read_and_then_it_is_back(store: EpisodeStore, episode: EpisodeId) -> Any:
+        parts = await read(store, episode)
+        try:
+            await store.append(episode, len(parts), "assistant", [WORDS[0]])
+        except EpisodeClosed:
+            refused.append(episode)
+        return parts
+
+    monkeypatch.setattr(EpisodeStore, "parts", read_and_then_it_is_back)
+    worker = ChatWorker(slots=1)
+    worker.start()
+    try:
+        with ThreadPoolExecutor(1) as slot:
+            slot.submit(worker.run_chat, chat_id).result(timeout=10)
+    finally:
+        worker.stop(drain_timeout=0)
+    assert refused == [of(chat_id)]
+    assert history_of(chat_id)[-1] == ("assistant", "one two")
+    assert chat_row(chat_id)["status"] == "waiting"
+
+
+@pytest.mark.django_db(transaction=True)
 def test_what_postgres_refuses_leaves_the_chat_running(user: Any, published: list[Any]) -> None:
     chat_id = left_by_a_dead_worker(State.R0, user)
     stream(of(chat_id), [{"type": "text", "index": 0, "text": "no jsonb takes this: \x00"}])
