@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 
 from chat import capacity, transitions
 from chat.execution import State
@@ -15,6 +15,7 @@ from chat.presence import Presence
 from chat.update import chat_update
 from chatworker.acquisition import acquire, chats_without_owner, fairest
 from tests.factories import SAID, chat_in, chat_row
+from tests.threads import Threads, wait_until_somebody_waits_for_a_lock
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -79,6 +80,22 @@ def test_a_limit_holds_when_many_workers_take_at_once(settings: Any, owners: lis
         for _ in range(3):  # who came too early comes again, as the sweep would send them
             list(workers.map(take, chats))
     assert Chat.objects.filter(runner_id__isnull=False).count() == 3
+
+
+def test_a_limit_holds_when_somebody_comes_to_the_head_of_the_line_while_a_chat_is_being_taken(
+    settings: Any, owners: list[Any]
+) -> None:
+    """By fairness: their owner has none running. Of the one that is being taken nobody else sees anything yet."""
+    settings.CHATD_MAX_CHATS = 2
+    running(owners[0])
+    [second_of_one] = waiting(owners[0])
+    taken: list[bool] = []
+    with Threads() as others, transaction.atomic():
+        assert is_taken(second_of_one)
+        others.start(lambda: taken.append(is_taken(waiting(owners[1])[0])))
+        wait_until_somebody_waits_for_a_lock()
+    assert taken == [False]
+    assert Chat.objects.filter(runner_id__isnull=False).count() == 2
 
 
 def test_who_came_later_does_not_pass_those_who_wait(settings: Any, owners: list[Any]) -> None:

@@ -26,7 +26,7 @@ HANGS_FOR = 15.0
 def saying_nothing(listening: socket.socket) -> Iterator[None]:
     """A server that takes connections and never answers, while inside."""
     listening.listen()
-    hang_up = threading.Timer(HANGS_FOR, listening.shutdown, [socket.SHUT_RDWR])
+    hang_up = threading.Timer(HANGS_FOR, listening.close)  # which ends the connections that nobody took, too
     hang_up.start()
     try:
         yield

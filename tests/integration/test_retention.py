@@ -374,18 +374,25 @@ def test_a_family_that_somebody_holds_is_not_taken_for_the_first_of_a_run(user: 
     assert left() == set(held)
 
 
-def test_a_chat_that_is_brought_back_before_it_is_locked_stays(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def bring_back(chat_id: UUID, user: Any) -> None:
+    with chat_update(chat_id) as update:
+        transitions.set_archived(update, archived=False)
+
+
+@pytest.mark.parametrize(("meanwhile", "after"), [(bring_back, "W"), (rename, "XW")])
+def test_a_chat_that_somebody_touches_before_it_is_locked_is_not_purged(
+    meanwhile: Callable[[UUID, Any], None], after: str, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     [chat_id] = archived(user)
     lock = batch.lock_families
 
     def too_late(root_ids: Any) -> Any:
-        with chat_update(chat_id) as update:
-            transitions.set_archived(update, archived=False)
+        meanwhile(chat_id, user)
         return lock(root_ids)
 
     monkeypatch.setattr(bulk.batch, "lock_families", too_late)
     assert purge_all() == {"chats": 0, "families": 0, "messages": 0, "skipped": 1}
-    assert state(chat_id) == "W"
+    assert state(chat_id) == after
 
 
 def test_who_watches_a_chat_is_told_that_it_went(user: Any, told: list[Any]) -> None:
