@@ -1,7 +1,7 @@
 """Who owns a chat: leases, heartbeats, the sweep, and how a dead worker is found."""
 
 from devtools.chaos.mutations.mutation import Mutation
-from devtools.chaos.mutations.table.where import INTEGRATION, PRESENCE, STALLS, WORKER
+from devtools.chaos.mutations.table.where import CONSTRAINTS, INTEGRATION, PRESENCE, STALLS, TAKEOVERS, WORKER
 
 GUARDS = (
     Mutation(
@@ -77,5 +77,30 @@ GUARDS = (
         "a fresh heartbeat is proof of life", "chat/presence.py",
         "lease.heartbeat_at <= now() - %(moments)s * interval '1 second'\n", "%(moments)s > 0\n",
         (f"{PRESENCE}::test_a_fresh_heartbeat_is_proof_of_life_whatever_the_lock_says",),
+    ),
+    Mutation(
+        "a runner has one lease of a chat, says Postgres", "chat/migrations/0001_initial.py",
+        "constraint=models.UniqueConstraint(fields=('chat', 'runner_id'), name='runner_has_one_lease_of_a_chat'),",
+        "constraint=models.CheckConstraint(condition=models.Q(pk__gt=0), name='runner_has_one_lease_of_a_chat'),",
+        (f"{CONSTRAINTS}::test_a_constraint_refuses_also_through_the_door",),
+    ),
+    Mutation(
+        "the sweep looks for dead workers", "chatworker/acquisition.py", "    dead_workers.take_leases()\n", "",
+        (f"{PRESENCE}::test_the_sweep_wakes_the_chats_of_a_dead_worker_long_before_its_leases_are_over",),
+    ),
+    Mutation(
+        "whoever deletes the leases of a dead worker looks again", "chat/presence.py",
+        "lease.worker_id = ANY(%(workers)s) AND {_DEAD}", "lease.worker_id = ANY(%(workers)s) AND %(moments)s > 0",
+        (f"{PRESENCE}::test_a_worker_that_takes_its_lock_again_between_the_last_look_and_the_deletion_keeps_its_leases",),
+    ),
+    Mutation(
+        "a worker whose connection broke takes its lock again", "chat/presence.py",
+        "self._held_on is connection.connection and not _is_broken():", "self._held_on is connection.connection:",
+        (f"{PRESENCE}::test_a_heartbeat_whose_connection_broke_takes_its_lock_and_beats_again",),
+    ),
+    Mutation(
+        "a runner whose lease is gone ends", "chatworker/manager.py",
+        "                self.request_cleanup(*key)\n\n    def stop_expired", "\n    def stop_expired",
+        (f"{TAKEOVERS}::test_a_runner_whose_lease_is_gone_ends_with_the_next_heartbeat",),
     ),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """One chat at work: hints, commits, steps, and the end of a worker."""
 
 from devtools.chaos.mutations.mutation import Mutation
-from devtools.chaos.mutations.table.where import COMMITS, HINTS, STALLS, WORKER
+from devtools.chaos.mutations.table.where import COMMITS, HINTS, INTEGRATION, MISSED_HINTS, STALLS, TAKEOVERS, WORKER
 
 GUARDS = (
     Mutation(
@@ -63,5 +63,52 @@ GUARDS = (
         "attempts are bounded", "chatworker/work/generate.py",
         " or step.attempt >= settings.CHATD_MAX_GENERATION_RETRIES", "",
         (f"{WORKER}::test_a_silent_model_is_cut_off_and_tried_again_up_to_the_limit",),
+    ),
+    Mutation(
+        "a worker that stops gives away what is its own only", "chatworker/manager.py",
+        "            if (update.chat.worker_id, update.chat.runner_id) != (worker_id, runner_id):\n",
+        "            if False:\n",
+        (f"{TAKEOVERS}::test_a_worker_that_stops_does_not_give_away_what_another_has_taken",),
+    ),
+    Mutation(
+        "a runner begins steps of its own chat only", "chatworker/runner.py",
+        "            if (chat.worker_id, chat.runner_id) != (self.worker_id, self.runner_id):\n",
+        "            if False:\n",
+        (f"{TAKEOVERS}::test_a_runner_whose_commit_is_refused_begins_nothing_more_of_what_another_has_taken",),
+    ),
+    Mutation(
+        "a runner that hears of another owner leaves", "chatworker/runner.py",
+        "if not self._is_mine(hint):", "if False:",
+        (f"{TAKEOVERS}::test_a_runner_that_hears_of_another_owner_leaves_long_before_its_answer_ends",),
+    ),
+    Mutation(
+        "a late hint says nothing new", "chatworker/runner.py",
+        "if hint.snapshot_version <= self._watermark:", "if False:",
+        (f"{MISSED_HINTS}::test_a_late_hint_of_what_is_over_neither_ends_the_work_nor_begins_it_again",),
+    ),
+    Mutation(
+        "what was said before a runner could hear it is read", "chatworker/manager.py",
+        "        for hint in rows.values():\n            runner.offer(hint)\n", "",
+        (f"{MISSED_HINTS}::test_a_stop_between_the_taking_of_a_chat_and_its_subscription_is_not_missed",),
+    ),
+    Mutation(
+        "what was said while the connection for hints was broken is read", "chatworker/worker.py",
+        "on_reconnect=self.sync_now", "on_reconnect=lambda: None",
+        (f"{MISSED_HINTS}::test_a_stop_while_the_connection_for_hints_is_broken_is_heard_when_it_is_back",),
+    ),
+    Mutation(
+        "a step that failed is begun again", "chatworker/runner.py",
+        "            except Exception:\n", "            except ZeroDivisionError:\n",
+        (f"{TAKEOVERS}::test_a_step_that_fails_for_a_reason_that_nobody_foresaw_is_begun_again_at_once",),
+    ),
+    Mutation(
+        "a step that takes too long is begun again", "chatworker/runner.py",
+        "asyncio.timeout(max(STEP_TIMEOUT,", "asyncio.timeout(3600 + max(STEP_TIMEOUT,",
+        (f"{WORKER}::test_a_step_that_takes_too_long_is_begun_again",),
+    ),
+    Mutation(
+        "a client that answers at the last moment is not timed out", "chatworker/deadlines.py",
+        "if update.chat.requires_action_deadline_at != deadline:", "if False:",
+        (f"{INTEGRATION}/test_deadlines.py::test_a_client_that_answers_between_the_reading_and_the_lock_wins",),
     ),
 )  # fmt: skip

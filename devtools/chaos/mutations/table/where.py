@@ -4,6 +4,12 @@ INTEGRATION = "tests/integration"
 DOOR, WORKER, STOPPING = (f"{INTEGRATION}/test_{name}.py" for name in ("door", "worker", "stopping"))
 PRESENCE, EPISODES, TRIGGERS = (f"{INTEGRATION}/test_{name}.py" for name in ("presence", "episodes", "triggers"))
 HINTS, STALLS = (f"{INTEGRATION}/test_injection_{name}.py" for name in ("hints", "stalls"))
+TAKEOVERS, MISSED_HINTS, LIMITS_OF_TIME = (
+    f"{INTEGRATION}/test_{name}.py" for name in ("takeovers", "missed_hints", "limits_of_time")
+)
+CONSTRAINTS, RETENTION, FAMILY_RACES = (
+    f"{INTEGRATION}/test_{name}.py" for name in ("constraints", "retention", "family_races")
+)
 FENCES = ("tests/unit/test_injection_fence.py",)
 FENCE = (f"{STOPPING}::test_a_worker_that_was_thought_dead_can_neither_stream_nor_commit",)
 COMMITS = (
