@@ -43,7 +43,7 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument(
         "--mutations",
         action="store_true",
-        help="instead: remove each guard once and see tests fail (--only WORDS)",
+        help="instead: remove each guard once and see tests fail (--only WORDS; --markdown prints the table)",
     )
     parser.add_argument(
         "--hints", action="store_true", help="instead: how much slower it is with hints lost, doubled, late (--turns N)"

@@ -11,6 +11,8 @@ from chat.api import access, problems
 from chat.diagram import diagram, markdown, table
 from chat.errors import ChatRefusal
 from chat.execution import ALLOWED, State, Transition
+from devtools.chaos.mutations.document import markdown as table_of_guards
+from devtools.chaos.mutations.table import MUTATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,6 +82,13 @@ def test_every_path_of_the_api_is_documented_and_none_besides() -> None:
     }
     written = re.findall(r"`(GET|POST|PATCH|PUT|DELETE) (/[^?`]*)", doc("api.md").split("## Shapes")[0])
     assert {one for one in written if one[1] not in ("/healthz", "/readyz")} == paths
+
+
+def test_the_guards_of_the_docs_are_those_of_the_table() -> None:
+    shown = doc("guards.md")
+    assert shown == table_of_guards(), "put the output of `./dev chaos --mutations --markdown` there"
+    guards = re.findall(r"^\| (.+?) \| `(.+?)` \| `", shown, re.M)
+    assert guards == [(mutation.guard, mutation.file) for mutation in MUTATIONS]
 
 
 def settings_read() -> set[str]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import embedded
+from devtools.chaos.mutations.document import markdown
 from devtools.chaos.mutations.mutation import Mutation
 from devtools.chaos.mutations.outcome import Outcome, outcome, without_end
 from devtools.chaos.mutations.table import MUTATIONS
@@ -48,6 +49,9 @@ class Verdict:
 
 def main(arguments: Sequence[str] = ()) -> int:
     options = _parse(arguments)
+    if options.markdown:
+        print(markdown(), end="")
+        return 0
     chosen = [mutation for mutation in MUTATIONS if options.only in mutation.guard]
     if not chosen:
         print(f"dev: no guard's name contains {options.only!r}", file=sys.stderr)
@@ -70,6 +74,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--mutations", action="store_true", required=True)
     parser.add_argument("--only", default="", metavar="WORDS", help="only guards whose name contains this")
     parser.add_argument("--without-baseline", action="store_true", help="do not run the unchanged tests first")
+    parser.add_argument("--markdown", action="store_true", help="instead: print docs/guards.md")
     return parser.parse_args(arguments)
 
 
