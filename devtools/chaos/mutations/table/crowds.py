@@ -13,6 +13,11 @@ GUARDS = (
         ),
     ),
     Mutation(
+        "the last free slot is for a chat that no limit holds up", "chatworker/acquisition.py",
+        "if out_of_line := chats_out_of_line(limit=SWEEP_LIMIT):", "if out_of_line := list[UUID]():",
+        (f"{INTEGRATION}/test_capacity.py::test_a_full_worker_gives_its_last_slot_to_a_chat_that_stands_in_no_line",),
+    ),
+    Mutation(
         "who begins a chat below a family keeps it from being archived", "chat/rows/family.py",
         "SELECT archived FROM {CHAT.name} WHERE id = %s FOR SHARE", "SELECT archived FROM {CHAT.name} WHERE id = %s",
         (

@@ -1,7 +1,7 @@
 """Who owns a chat: leases, heartbeats, the sweep, and how a dead worker is found."""
 
 from devtools.chaos.mutations.mutation import Mutation
-from devtools.chaos.mutations.table.where import CONSTRAINTS, INTEGRATION, PRESENCE, STALLS, TAKEOVERS, WORKER
+from devtools.chaos.mutations.table.where import CONSTRAINTS, INTEGRATION, MANAGER, PRESENCE, STALLS, TAKEOVERS, WORKER
 
 GUARDS = (
     Mutation(
@@ -46,9 +46,9 @@ GUARDS = (
         (f"{WORKER}::test_a_lost_wake_up_is_made_good_by_the_workers_first_sweep",),
     ),
     Mutation(
-        "a runner stops by its own clock", "chatworker/manager.py",
-        "            if renewed_at <= limit:\n", "            if False:\n",
-        (f"{WORKER}::test_a_runner_is_stopped_by_its_own_clock_before_its_lease_can_have_expired",),
+        "a runner stops by its own clock", "chatworker/leases.py",
+        " if good_at <= limit]", " if good_at <= limit - 3600]",
+        (f"{MANAGER}::test_a_runner_is_stopped_by_its_own_clock_before_its_lease_can_have_expired",),
     ),
     Mutation(
         "a heartbeat revives nothing", "chatworker/leases.py",
@@ -95,7 +95,7 @@ GUARDS = (
     ),
     Mutation(
         "a worker whose connection broke takes its lock again", "chat/presence.py",
-        "self._held_on is connection.connection and not _is_broken():", "self._held_on is connection.connection:",
+        "self._held_on is connection.connection and not is_broken():", "self._held_on is connection.connection:",
         (f"{PRESENCE}::test_a_heartbeat_whose_connection_broke_takes_its_lock_and_beats_again",),
     ),
     Mutation(

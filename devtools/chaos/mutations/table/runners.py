@@ -1,7 +1,16 @@
 """One chat at work: hints, commits, steps, and the end of a worker."""
 
 from devtools.chaos.mutations.mutation import Mutation
-from devtools.chaos.mutations.table.where import COMMITS, HINTS, INTEGRATION, MISSED_HINTS, STALLS, TAKEOVERS, WORKER
+from devtools.chaos.mutations.table.where import (
+    COMMITS,
+    HINTS,
+    INTEGRATION,
+    INTERRUPT,
+    MISSED_HINTS,
+    STALLS,
+    TAKEOVERS,
+    WORKER,
+)
 
 GUARDS = (
     Mutation(
@@ -31,7 +40,7 @@ GUARDS = (
     ),
     Mutation(
         "a worker that stops hands its chats over", "chatworker/manager.py",
-        "                for chat_id, runner_id in left:\n", "                for chat_id, runner_id in ():\n",
+        "        if key in self._given_back:\n", "        if True:\n",
         (f"{WORKER}::test_a_worker_that_stops_hands_its_chats_over_and_another_goes_on",),
     ),
     Mutation(
@@ -103,8 +112,38 @@ GUARDS = (
     ),
     Mutation(
         "a step that takes too long is begun again", "chatworker/runner.py",
-        "asyncio.timeout(max(STEP_TIMEOUT,", "asyncio.timeout(3600 + max(STEP_TIMEOUT,",
+        "return asked + max(STEP_TIMEOUT,", "return 3600 + asked + max(STEP_TIMEOUT,",
         (f"{WORKER}::test_a_step_that_takes_too_long_is_begun_again",),
+    ),
+    Mutation(
+        "a chat whose taking nobody confirmed is given back", "chatworker/manager.py",
+        "            if may_be_ours:\n", "            if False:\n",
+        (f"{WORKER}::test_a_chat_whose_taking_was_committed_and_nobody_was_told_goes_on_at_once",),
+    ),
+    Mutation(
+        "a cancellation that was swallowed is heeded", "chatworker/runner.py",
+        "            heed_cancellation()\n", "",
+        ("tests/unit/test_runner.py::test_a_cancellation_that_was_swallowed_on_the_way_is_heeded",),
+    ),
+    Mutation(
+        "whoever takes a chat over waits as long as its provider asked", "chatworker/work/step.py",
+        "if seconds := _early(chat.retry_state):", "if seconds := 0.0:",
+        (f"{WORKER}::test_whoever_takes_a_chat_over_waits_for_as_long_as_the_provider_had_asked",),
+    ),
+    Mutation(
+        "a stop waits for a Redis that has what people saw", "chatworker/work/interrupt.py",
+        "patience=PATIENCE if remembered is None else 0.0", "patience=0.0",
+        (f"{INTERRUPT}::test_a_redis_that_is_away_for_a_moment_is_waited_for",),
+    ),
+    Mutation(
+        "an id is one call", "chat/content.py",
+        'calls.setdefault(part["tool_call_id"], part)', "calls[str(len(calls))] = part",
+        (f"{INTERRUPT}::test_two_calls_with_one_id_do_not_keep_a_chat_from_stopping",),
+    ),
+    Mutation(
+        "a second Ctrl-C hands over", "chatworker/bootstep.py",
+        "            _signals_call(_worker.hand_over_now)\n", "            pass\n",
+        (f"{INTEGRATION}/test_worker_signals.py",),
     ),
     Mutation(
         "a client that answers at the last moment is not timed out", "chatworker/deadlines.py",

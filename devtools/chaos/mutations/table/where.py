@@ -1,6 +1,7 @@
 """Where the tests of guards are."""
 
 INTEGRATION = "tests/integration"
+INTERRUPT, MANAGER = f"{INTEGRATION}/test_interrupt.py", "tests/unit/test_manager.py"
 DOOR, WORKER, STOPPING = (f"{INTEGRATION}/test_{name}.py" for name in ("door", "worker", "stopping"))
 PRESENCE, EPISODES, TRIGGERS = (f"{INTEGRATION}/test_{name}.py" for name in ("presence", "episodes", "triggers"))
 HINTS, STALLS = (f"{INTEGRATION}/test_injection_{name}.py" for name in ("hints", "stalls"))
