@@ -7,7 +7,7 @@ from dataclasses import replace
 from devtools.chaos.audit import Move
 from devtools.chaos.load.conversation import Seen
 from devtools.chaos.load.journal import Outcome, Request
-from devtools.chaos.load.screen import Message, Replaced, Screen
+from devtools.chaos.load.screen import Message, Replaced, Screen, TakenBack
 from devtools.chaos.load.wording import Wording
 from devtools.chaos.oracle import Evidence, Kind, Terms, judge
 from devtools.chaos.oracle.evidence import ChatRow, MessageRow
@@ -131,6 +131,10 @@ def with_live(seen: Seen, live: str, *, place: int = 0) -> Seen:
     shown = list(seen.screen.replaced)
     shown[place] = replace(shown[place], live=live)
     return replace(seen, screen=replace(seen.screen, replaced=shown))
+
+
+def with_taken_back(seen: Seen, episode: tuple[int, int], live: str) -> Seen:
+    return replace(seen, screen=replace(seen.screen, taken_back=[TakenBack(episode, live)]))
 
 
 def with_wrong(seen: Seen) -> Seen:

@@ -32,6 +32,7 @@ from tests.sound_evidence import (
     unseen,
     with_live,
     with_row,
+    with_taken_back,
     with_text,
     with_wrong,
     without,
@@ -152,6 +153,14 @@ PLANTED: dict[str, tuple[Callable[[], Evidence], set[tuple[Kind, str]]]] = {
         lambda: replace(SOUND, seen=[with_live(SOUND.seen[0], "m-2 word1 word2", place=1), SOUND.seen[1]]),
         {(Kind.UNSEEN, "I8")},
     ),
+    "the live text went away and nothing came in its place": (
+        lambda: replace(SOUND, seen=[SOUND.seen[0], with_taken_back(SOUND.seen[1], (4, 1), "m-9 word1")]),
+        {(Kind.UNSEEN, "I8")},
+    ),
+    "the live text of the last attempt went away and less of it was saved": (
+        lambda: replace(SOUND, seen=[with_taken_back(SOUND.seen[0], (4, 1), "m-2 word1 word2"), SOUND.seen[1]]),
+        {(Kind.UNSEEN, "I8")},
+    ),
     "the stream broke its contract": (
         lambda: replace(SOUND, seen=[SOUND.seen[0], with_wrong(SOUND.seen[1])]),
         {(Kind.UNSEEN, "I8")},
@@ -173,6 +182,24 @@ def test_the_judge_finds_that(what: str) -> None:
 def test_a_preview_that_died_with_redis_and_its_worker_is_excused_only_where_both_are_hit() -> None:
     evidence = replace(SOUND, seen=[with_live(SOUND.seen[0], "m-2 word1 word2", place=1), SOUND.seen[1]])
     assert found(evidence, replace(TERMS, loses_previews=True)) == set()
+
+
+@pytest.mark.parametrize(
+    ("why", "place", "episode", "live"),
+    [
+        ("it was begun again", 1, (1, 1), "m-4 and what this attempt said instead"),
+        ("its answer was cut no earlier", 0, (4, 1), "m-2 word1"),
+    ],
+)
+def test_a_live_text_may_be_taken_back_because(why: str, place: int, episode: tuple[int, int], live: str) -> None:
+    shown = list(SOUND.seen)
+    shown[place] = with_taken_back(shown[place], episode, live)
+    assert found(replace(SOUND, seen=shown)) == set()
+
+
+def test_a_live_text_that_died_with_redis_and_its_worker_may_be_taken_back_only_where_both_are_hit() -> None:
+    evidence, _ = PLANTED["the live text went away and nothing came in its place"]
+    assert found(evidence(), replace(TERMS, loses_previews=True)) == set()
 
 
 def test_a_finding_says_where_to_look() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from devtools.chaos.load.screen import Replaced, Screen
+from devtools.chaos.load.screen import Replaced, Screen, TakenBack
 from devtools.chaos.load.wording import Wording, key_of
 
 
@@ -37,13 +37,13 @@ def test_parts_add_up_and_their_answer_replaces_them() -> None:
         message(2, "assistant", "one two", revision=5), status("waiting"), RESET,
     )  # fmt: skip
     assert screen.replaced == [Replaced("2", "one two")]
-    assert (screen.live, screen.resets, screen.wrong) == ("", 0, [])
+    assert (screen.live, screen.taken_back, screen.wrong) == ("", [], [])
     assert screen.is_idle
 
 
 def test_an_attempt_that_is_begun_again_is_taken_back_first() -> None:
     screen = shown(part(1, "one"), RESET, part(1, "one", attempt=2), part(2, " two", attempt=2))
-    assert (screen.live, screen.resets, screen.wrong) == ("one two", 1, [])
+    assert (screen.live, screen.taken_back, screen.wrong) == ("one two", [TakenBack((1, 1), "one")], [])
 
 
 def test_a_second_attempt_on_top_of_the_first_is_wrong() -> None:

@@ -24,6 +24,14 @@ class Replaced:
     live: str
 
 
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """Live text that went away before its answer came. `episode`: history version and attempt that it was of."""
+
+    episode: tuple[int, int]
+    live: str
+
+
 @dataclass(slots=True)
 class Screen:
     messages: dict[str, Message] = field(default_factory=dict)
@@ -31,8 +39,7 @@ class Screen:
     queued: int = 0
     live: str = ""
     replaced: list[Replaced] = field(default_factory=list)
-    resets: int = 0
-    """Live texts that were taken back before their answer came: attempts that were begun again."""
+    taken_back: list[TakenBack] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     _episode: tuple[int, int] = (0, 0)
     _seq: int = 0
@@ -87,7 +94,7 @@ class Screen:
 
     def _forget_live(self) -> None:
         if self._seq and not self._is_saved:
-            self.resets += 1
+            self.taken_back.append(TakenBack(self._episode, self.live))
         self.live, self._seq, self._is_saved = "", 0, False
 
 

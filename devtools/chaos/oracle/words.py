@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from devtools.chaos.audit import Move
 from devtools.chaos.load.conversation import Seen
 from devtools.chaos.load.journal import Outcome, Request
 from devtools.chaos.load.wording import key_of
@@ -27,6 +28,8 @@ def judge_words(evidence: Evidence, terms: Terms) -> Iterator[Finding]:
             request.chat_id == seen.chat_id and request.outcome is Outcome.UNKNOWN for request in evidence.requests
         )
         yield from _as_seen(seen, histories[seen.chat_id], terms, is_complete=seen.quiet and not uncertain)
+        if not terms.loses_previews:
+            yield from _taken_back(seen, histories[seen.chat_id], evidence.moves.get(seen.chat_id, ()))
 
 
 def _every_request(evidence: Evidence) -> Iterator[Finding]:
@@ -130,3 +133,14 @@ def _as_seen(seen: Seen, history: Sequence[MessageRow], terms: Terms, *, is_comp
                 continue
             what = f"live text {replaced.live[-60:]!r} became answer {row.id}, which is {row.text[-60:]!r} at its end"
             yield Finding(Kind.UNSEEN, "I8", what, seen.chat_id)
+
+
+def _taken_back(seen: Seen, history: Sequence[MessageRow], moves: Sequence[Move]) -> Iterator[Finding]:
+    """I8: a live text goes away because the answer is begun again, or because it is saved, cut off no earlier."""
+    for taken in seen.screen.taken_back:
+        history_version, attempt = taken.episode
+        begun_again = any(move.history_version == history_version and move.attempt > attempt for move in moves)
+        saved = [row.text for row in history if row.role == "assistant" and key_of(row.text) == key_of(taken.live)]
+        if not begun_again and not any(text.startswith(taken.live) for text in saved):
+            what = f"live text {taken.live[-60:]!r} of episode {taken.episode} was taken back; nobody began it again"
+            yield Finding(Kind.UNSEEN, "I8", f"{what}, and it is not saved", seen.chat_id)
