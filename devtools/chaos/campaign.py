@@ -18,7 +18,7 @@ from devtools.chaos.load.crowd import Crowd, talking
 from devtools.chaos.load.journal import Journal, Outcome
 from devtools.chaos.measures import Cost, Passage
 from devtools.chaos.oracle import Evidence, Finding, Terms, judge
-from devtools.chaos.oracle.health import judge_health, judge_promises
+from devtools.chaos.oracle.health import judge_health, judge_promises, judge_waits
 from devtools.chaos.schedule import Strike
 from devtools.chaos.target import Target
 
@@ -160,6 +160,7 @@ def verdict(fault: Fault, plan: Sequence[Strike], blows: list[Blow], evidence: E
         blows=blows,
         findings=[
             *judge(evidence, terms),
+            *judge_waits(measures.waits(evidence.moves, blows, evidence.starts), terms),
             *judge_promises(fault, evidence, terms, blows, [*took_over, *handed_over], cost),
             *judge_health(fault, planned, blows, took_over, answers),
         ],

@@ -30,6 +30,17 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """A stretch in which a chat was runnable and nobody's, `lasted` seconds, infinitely many if it never ended."""
+
+    chat_id: str
+    since: float
+    lasted: float
+    alone: float = 0.0
+    """As of a passage."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """`answers` that were saved; `again`: model calls beyond the first of an answer. `unprovoked`: chats taken from a
     worker to which nothing had happened. `previews`: live texts that became an answer, and those that were all of it.
@@ -52,6 +63,23 @@ def handovers(moves: Moves, blows: Sequence[Blow], starts: Mapping[str, float]) 
     """Chats of workers that were told to end and did not finish them."""
     told = [blow for blow in blows if blow.effect is Effect.TOLD]
     return _passages(moves, told, blows, starts)
+
+
+def waits(moves: Moves, blows: Sequence[Blow], starts: Mapping[str, float]) -> list[Wait]:
+    """Every stretch in which a chat waited for a worker, whatever the reason."""
+    found = []
+    for chat_id, of_chat in moves.items():
+        since: float | None = None
+        for move in of_chat:
+            if not (move.is_runnable and move.runner_id is None):
+                if since is not None:
+                    found.append(Wait(chat_id, since, move.at - since, _alone(since, move.at, blows, starts)))
+                since = None
+            elif since is None:
+                since = move.at
+        if since is not None:
+            found.append(Wait(chat_id, since, math.inf))
+    return found
 
 
 def unprovoked(moves: Moves, blows: Iterable[Blow]) -> int:

@@ -1,5 +1,6 @@
 """The fault suite's figures, and whether its faults happened at all: values in, values out."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,9 +12,19 @@ from devtools.chaos.campaign import Result
 from devtools.chaos.faults import FAULTS, Size
 from devtools.chaos.load.journal import Outcome, Request
 from devtools.chaos.load.wording import Wording
-from devtools.chaos.measures import Cost, Passage, begun_again, handovers, percentile, takeovers, unprovoked
+from devtools.chaos.measures import (
+    Cost,
+    Passage,
+    Wait,
+    begun_again,
+    handovers,
+    percentile,
+    takeovers,
+    unprovoked,
+    waits,
+)
 from devtools.chaos.oracle import Evidence, Finding, Kind, Terms
-from devtools.chaos.oracle.health import judge_health, judge_promises
+from devtools.chaos.oracle.health import judge_health, judge_promises, judge_waits
 
 CHAT = "chat"
 STARTS = {"w1": 0.0, "w2": 0.0}
@@ -86,6 +97,34 @@ def test_who_is_told_to_end_before_the_lease_expires_was_there_in_vain() -> None
     assert (passage.took, passage.alone) == (16.0 - FROZEN.at, 3.0)
 
 
+QUEUED = move(3.0, None, 0, history=1)
+
+
+@pytest.mark.parametrize(
+    ("what", "moves", "expected"),
+    [
+        ("it was taken", [move(1.0, None, 0), QUEUED, move(4.0, "w1")], [Wait(CHAT, 1.0, 3.0)]),
+        ("it was stopped", [move(1.0, None, 0), move(4.0, None, 0, "waiting", 2)], [Wait(CHAT, 1.0, 3.0)]),
+        ("nobody took it", [move(1.0, "w1"), move(4.0, None)], [Wait(CHAT, 4.0, math.inf)]),
+        ("it had an owner", [move(1.0, "w1"), move(99.0, "w2", 2)], []),
+        ("it had nothing to do", [move(1.0, None, 0, "waiting"), move(99.0, "w2")], []),
+        (
+            "twice",
+            [move(1.0, None), move(2.0, "w1"), move(5.0, None), move(7.0, "w2", 2)],
+            [Wait(CHAT, 1.0, 1.0), Wait(CHAT, 5.0, 2.0)],
+        ),
+    ],
+)
+def test_how_long_a_chat_was_runnable_and_nobodys(what: str, moves: list[Move], expected: list[Wait]) -> None:
+    assert waits({CHAT: moves}, [], STARTS) == expected
+
+
+def test_a_wait_without_any_chat_worker_says_how_long_that_was() -> None:
+    both = replace(KILL, at=5.0, worker_ids=("w1", "w2"))
+    (wait,) = waits({CHAT: [move(4.0, None), move(16.0, "w3")]}, [both], {**STARTS, "w3": 14.0})
+    assert (wait.lasted, wait.alone) == (12.0, 9.0)
+
+
 def test_a_chat_taken_from_a_worker_that_nothing_had_happened_to_is_unprovoked() -> None:
     assert unprovoked(TAKEN, []) == 1
     assert unprovoked(TAKEN, [KILL]) == 0
@@ -116,6 +155,13 @@ def test_a_chat_that_waited_longer_than_its_lease_and_five_seconds_was_stuck() -
     assert promises(Passage(CHAT, KILL, None)) == [Kind.STUCK]
     assert promises(Passage(CHAT, KILL, 10.9)) == []
     assert promises(Passage(CHAT, KILL, 15.9, alone=5.0)) == []
+
+
+def test_a_chat_that_was_nobodys_for_longer_than_that_was_stuck_whatever_was_hit() -> None:
+    def found(lasted: float, alone: float = 0.0) -> list[Kind]:
+        return [one.kind for one in judge_waits([Wait(CHAT, 1.0, lasted, alone)], TERMS)]
+
+    assert (found(11.1), found(math.inf), found(10.9), found(15.9, 5.0)) == ([Kind.STUCK], [Kind.STUCK], [], [])
 
 
 def test_a_worker_that_was_told_to_end_gives_its_chats_back() -> None:

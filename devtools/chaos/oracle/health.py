@@ -1,14 +1,25 @@
 """I6 and I10, and what a fault in particular promises: were people served again in time, and was anybody hit? Pure."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from devtools.chaos.blows import ON_WORKERS, Blow, Effect
 from devtools.chaos.faults import Fault
-from devtools.chaos.measures import Cost, Passage
+from devtools.chaos.measures import Cost, Passage, Wait
 from devtools.chaos.oracle.evidence import Evidence, Finding, Kind, Terms
 
 BEYOND_EXPIRY = 5.0
 """Seconds that a runnable chat may be without a fresh lease, after the lease of its dead owner has expired."""
+
+
+def judge_waits(waits: Sequence[Wait], terms: Terms) -> Iterator[Finding]:
+    """Whatever was hit: who owns no chat has no lease that would have to expire, and the limit is the same."""
+    for wait in waits:
+        limit = wait.alone + terms.lease_ttl + BEYOND_EXPIRY
+        if wait.lasted > limit:
+            lasted = "for ever" if math.isinf(wait.lasted) else f"{wait.lasted:.1f} s"
+            what = f"the chat was runnable and nobody's {lasted} from {wait.since:.3f} on; {limit:.1f} s is the limit"
+            yield Finding(Kind.STUCK, "I6", what, wait.chat_id)
 
 
 def judge_promises(
