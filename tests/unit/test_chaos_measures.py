@@ -1,19 +1,13 @@
-"""The fault suite's figures, and whether its faults happened at all: values in, values out."""
+"""The fault suite's figures: moves and blows in, values out."""
 
 import math
 from dataclasses import replace
 
 import pytest
 
-from devtools.chaos import options, report
 from devtools.chaos.audit import Move
-from devtools.chaos.blows import Blow, Effect
-from devtools.chaos.campaign import Result
-from devtools.chaos.faults import FAULTS, Size
-from devtools.chaos.load.journal import Outcome, Request
-from devtools.chaos.load.wording import Wording
+from devtools.chaos.blows import Blow
 from devtools.chaos.measures import (
-    Cost,
     Passage,
     Wait,
     begun_again,
@@ -23,21 +17,7 @@ from devtools.chaos.measures import (
     unprovoked,
     waits,
 )
-from devtools.chaos.oracle import Evidence, Finding, Kind, Terms
-from devtools.chaos.oracle.health import judge_health, judge_promises, judge_waits
-
-CHAT = "chat"
-STARTS = {"w1": 0.0, "w2": 0.0}
-KILL = Blow("kill a chat worker", 10.0, 10.0, 20, Effect.KILLED, ("w1",), 1)
-FROZEN = Blow("stop a chat worker", 10.0, 18.0, 20, Effect.FROZEN, ("w1",), 1)
-TOLD = Blow("tell a chat worker to end", 10.0, 10.0, 20, Effect.TOLD, ("w1",), 1)
-TERMS = Terms(lease_ttl=6.0)
-NOTHING = Evidence([], [], [], [], [])
-
-
-def move(at: float, worker: str | None, attempt: int = 1, status: str = "running", history: int = 1) -> Move:
-    return Move(at, "chat-worker", CHAT, 1, history, status, attempt, worker, worker and f"runner-of-{worker}")
-
+from tests.blows import CHAT, FROZEN, KILL, STARTS, TOLD, move
 
 TAKEN = {CHAT: [move(9.0, "w1"), move(12.5, "w2", 2), move(15.0, None, 0, "waiting", 2)]}
 
@@ -139,129 +119,3 @@ def test_percentiles_are_values_that_were_measured() -> None:
     values = [float(n) for n in range(1, 101)]
     assert (percentile(values, 50), percentile(values, 99), percentile([7.0], 99)) == (50.0, 99.0, 7.0)
     assert percentile([], 50) is None
-
-
-# --- promises and health -----------------------------------------------------------------------------------------
-
-KILL_WORKER, FLUSHALL = FAULTS["kill-worker"], FAULTS["flushall"]
-
-
-def promises(passage: Passage) -> list[Kind]:
-    return [found.kind for found in judge_promises(KILL_WORKER, NOTHING, TERMS, [], [passage], Cost(1, 1))]
-
-
-def test_a_chat_that_waited_longer_than_its_lease_and_five_seconds_was_stuck() -> None:
-    assert promises(Passage(CHAT, KILL, 11.1)) == [Kind.STUCK]
-    assert promises(Passage(CHAT, KILL, None)) == [Kind.STUCK]
-    assert promises(Passage(CHAT, KILL, 10.9)) == []
-    assert promises(Passage(CHAT, KILL, 15.9, alone=5.0)) == []
-
-
-def test_a_chat_that_was_nobodys_for_longer_than_that_was_stuck_whatever_was_hit() -> None:
-    def found(lasted: float, alone: float = 0.0) -> list[Kind]:
-        return [one.kind for one in judge_waits([Wait(CHAT, 1.0, lasted, alone)], TERMS)]
-
-    assert (found(11.1), found(math.inf), found(10.9), found(15.9, 5.0)) == ([Kind.STUCK], [Kind.STUCK], [], [])
-
-
-def test_a_worker_that_was_told_to_end_gives_its_chats_back() -> None:
-    assert promises(Passage(CHAT, TOLD, 2.0, let_go=True)) == []
-    assert promises(Passage(CHAT, TOLD, 2.0)) == [Kind.BROKEN_PROMISE]
-    assert promises(Passage(CHAT, KILL, 2.0)) == []
-
-
-def test_an_answer_begun_again_is_a_broken_promise_where_no_worker_was_hurt() -> None:
-    assert [f.kind for f in judge_promises(FLUSHALL, NOTHING, TERMS, [], [], Cost(9, 1))] == [Kind.BROKEN_PROMISE]
-    assert list(judge_promises(FLUSHALL, NOTHING, TERMS, [], [], Cost(9, 0))) == []
-
-
-def test_a_chat_taken_from_a_sound_worker_is_a_broken_promise() -> None:
-    found = judge_promises(KILL_WORKER, NOTHING, TERMS, [], [], Cost(9, 1, unprovoked=1))
-    assert [one.kind for one in found] == [Kind.BROKEN_PROMISE]
-
-
-@pytest.mark.parametrize(("outage", "kinds"), [(1.0, [Kind.BROKEN_PROMISE] * 2), (3.5, [])])
-def test_a_database_that_is_away_for_half_a_lease_may_cost_answers(outage: float, kinds: list[Kind]) -> None:
-    away = Blow("crash Postgres", 10.0, 10.0 + outage, 20, Effect.AWAY)
-    crash = FAULTS["postgres-immediate"]
-    found = judge_promises(crash, NOTHING, TERMS, [away], [], Cost(9, 1, unprovoked=1))
-    assert [one.kind for one in found] == kinds
-
-
-def test_an_answer_that_was_not_seen_whole_is_a_finding_where_nobody_was_to_notice() -> None:
-    short = Cost(9, 0, previews=9, previews_whole=8)
-    assert [one.kind for one in judge_promises(FLUSHALL, NOTHING, TERMS, [], [], short)] == [Kind.UNSEEN]
-    assert list(judge_promises(FAULTS["kill-web"], NOTHING, TERMS, [], [], short)) == []
-
-
-def test_a_500_is_a_broken_promise_and_a_503_is_not() -> None:
-    def told(status: int) -> list[Kind]:
-        evidence = replace(NOTHING, requests=[Request(Wording("m", 3, 0.1), "queue", CHAT, 0, Outcome.UNKNOWN, status)])
-        return [found.kind for found in judge_promises(FLUSHALL, evidence, TERMS, [], [], Cost(9, 0))]
-
-    assert (told(500), told(503)) == ([Kind.BROKEN_PROMISE], [])
-
-
-PASSAGE = Passage(CHAT, KILL, 2.0)
-
-
-@pytest.mark.parametrize(
-    ("what", "blows", "passages", "answers", "kinds"),
-    [
-        ("all is well", [KILL], [PASSAGE], 20, []),
-        ("a blow missed", [], [PASSAGE], 20, [Kind.WEAK]),
-        ("nobody was streaming", [replace(KILL, streaming=0)], [PASSAGE], 20, [Kind.WEAK]),
-        ("the worker had no chat", [replace(KILL, chats_hit=0)], [PASSAGE], 20, [Kind.WEAK]),
-        ("nothing was taken over", [KILL], [], 20, [Kind.WEAK]),
-        ("nothing was said", [KILL], [PASSAGE], 0, [Kind.WEAK]),
-        ("a process never came back", [replace(KILL, late="web not running")], [PASSAGE], 20, [Kind.STUCK]),
-    ],
-)
-def test_the_oracle_knows_its_own_health_when(
-    what: str, blows: list[Blow], passages: list[Passage], answers: int, kinds: list[Kind]
-) -> None:
-    assert [found.kind for found in judge_health(KILL_WORKER, 1, blows, passages, answers)] == kinds
-
-
-# --- the report --------------------------------------------------------------------------------------------------
-
-RESULT = Result(
-    KILL_WORKER, runs=2, blows=[KILL], takeovers=[PASSAGE, Passage(CHAT, KILL, 9.0), Passage(CHAT, FROZEN, 7.0)],
-    findings=[Finding(Kind.LOST, "I1", "gone", CHAT), Finding(Kind.WEAK, "I10", "missed")], cost=Cost(40, 3),
-)  # fmt: skip
-
-
-def test_the_json_object_has_what_the_contract_names() -> None:
-    figures = report.summary([RESULT], seed=7)
-    named = {name: figures[name] for name in ("runs", "lost", "doubled", "malformed", "stuck", "seed", "violations")}
-    assert named == {
-        "runs": 2, "lost": 1, "doubled": 0, "malformed": 0, "stuck": 0, "seed": 7, "violations": 2,
-    }  # fmt: skip
-    assert (figures["takeover_p50_s"], figures["takeover_p99_s"]) == (2.0, 9.0)
-    assert figures["faults"]["kill-worker"]["violations"] == ["I1 lost: gone (chat chat)", "I10 weak: missed"]
-
-
-def test_an_aim_that_was_missed_is_said() -> None:
-    assert report.aims([RESULT]) == [
-        "kill-worker: p50 7.00 s; the aim is 3 s", "kill-worker: p99 9.00 s; the aim is 6 s",
-    ]  # fmt: skip
-
-
-def test_the_table_has_a_line_for_each_fault() -> None:
-    head, line = report.table([RESULT]).splitlines()
-    assert len(head) == len(line)
-    assert line.split()[:8] == ["kill-worker", "2", "0", "40", "1", "0", "0", "0"]
-
-
-def test_runs_and_size_are_as_asked() -> None:
-    assert options.parse(["--fault", "mixed", "--runs", "5"]).runs_of(FAULTS["mixed"]) == 5
-    assert options.parse(["--full"]).runs_of(FAULTS["mixed"]) == FAULTS["mixed"].runs_in(Size.FULL)
-    assert options.parse(["--short"]).faults == tuple(one for one in FAULTS.values() if one.runs_in(Size.SHORT))
-    assert options.parse([]).faults == tuple(FAULTS.values())
-    assert options.parse(["--seed", "4"]).seed == 4
-
-
-@pytest.mark.parametrize("arguments", [["--fault", "rain"], ["--runs", "0"], ["--short", "--full"]])
-def test_nonsense_is_refused(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        options.parse(arguments)
