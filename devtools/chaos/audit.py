@@ -14,15 +14,16 @@ INSTALL = """
 CREATE TABLE IF NOT EXISTS chaos_audit (
     id bigserial PRIMARY KEY, at double precision NOT NULL, xid text NOT NULL, process text NOT NULL,
     chat_id text NOT NULL, snapshot_version bigint NOT NULL, history_version bigint NOT NULL, status text NOT NULL,
-    attempt integer NOT NULL, worker_id text, runner_id text);
+    attempt integer NOT NULL, worker_id text, runner_id text, queue_version bigint NOT NULL);
 CREATE INDEX IF NOT EXISTS chaos_audit_of_chat ON chaos_audit (chat_id, id);
 CREATE OR REPLACE FUNCTION chaos_audit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO chaos_audit
-        (at, xid, process, chat_id, snapshot_version, history_version, status, attempt, worker_id, runner_id)
+        (at, xid, process, chat_id, snapshot_version, history_version, status, attempt, worker_id, runner_id,
+        queue_version)
     VALUES (extract(epoch FROM clock_timestamp()), pg_current_xact_id()::text, current_setting('application_name'),
         NEW.id, NEW.snapshot_version, NEW.history_version, NEW.status, NEW.generation_attempt,
-        NEW.worker_id, NEW.runner_id);
+        NEW.worker_id, NEW.runner_id, NEW.queue_version);
     RETURN NULL;
 END $$;
 CREATE OR REPLACE TRIGGER chaos_audit AFTER INSERT OR UPDATE ON chat_chat
@@ -39,7 +40,8 @@ CREATE OR REPLACE TRIGGER chaos_worker AFTER INSERT ON chat_workerprocess
 INSERT INTO chaos_worker SELECT worker_id, 0 FROM chat_workerprocess ON CONFLICT DO NOTHING;
 """
 SELECT = """
-SELECT xid, at, process, chat_id, snapshot_version, history_version, status, attempt, worker_id, runner_id
+SELECT xid, at, process, chat_id, snapshot_version, history_version, status, attempt, worker_id, runner_id,
+    queue_version
 FROM chaos_audit WHERE at >= %s ORDER BY id
 """
 STARTS = "SELECT worker_id, at FROM chaos_worker"
@@ -60,6 +62,7 @@ class Move:
     attempt: int
     worker_id: str | None
     runner_id: str | None
+    queue_version: int = 0
 
     @property
     def is_runnable(self) -> bool:

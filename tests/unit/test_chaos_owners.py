@@ -3,6 +3,7 @@ refused: I4, I5, I7, from the audit.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,31 @@ PLANTED: dict[str, tuple[Callable[[], Evidence], set[tuple[Kind, str]]]] = {
     "a version was skipped": (
         lambda: with_moves(SOUND, move(B, 1, "web", None), move(B, 3, "chat-worker-1", "w1")),
         {(Kind.UNSAFE, "I5")},
+    ),
+    "the history version went down": (
+        lambda: with_moves(SOUND, move(B, 1, "web", None, history=3), move(B, 2, "web", None, history=2)),
+        {(Kind.UNSAFE, "I5")},
+    ),
+    "the queue version went down": (
+        lambda: with_moves(SOUND, replace(move(B, 1, "web", None), queue_version=2), move(B, 2, "web", None)),
+        {(Kind.UNSAFE, "I5")},
+    ),
+    "an attempt was forgotten": (
+        lambda: with_moves(
+            SOUND,
+            move(B, 1, "chat-worker-1", "w1", 1),
+            move(B, 2, "chat-worker-2", "w2", 2),
+            move(B, 3, "chat-worker-2", "w2", 1),
+        ),
+        {(Kind.UNSAFE, "I4")},
+    ),
+    "a row changed and no transaction of the audit did it": (
+        lambda: replace(SOUND, chats=[SOUND.chats[0], replace(SOUND.chats[1], snapshot_version=5)]),
+        {(Kind.UNSAFE, "I5")},
+    ),
+    "the audit did not see a chat": (
+        lambda: replace(SOUND, moves={A: SOUND.moves[A]}),
+        {(Kind.WEAK, "I10")},
     ),
     "two transactions made the same version": (
         lambda: with_moves(SOUND, move(B, 1, "web", None), move(B, 1, "web", None)),
