@@ -18,6 +18,7 @@ from tests.sound_evidence import (
     SOUND,
     TERMS,
     THREE,
+    TWO,
     UNKNOWN,
     UNSENT,
     A,
@@ -111,6 +112,14 @@ PLANTED: dict[str, tuple[Callable[[], Evidence], set[tuple[Kind, str]]]] = {
     ),
     "an answer was cut and nobody had interrupted it": (
         lambda: unseen(with_row(SOUND, answer(8, FOUR, B, 4, words=2))),
+        {(Kind.LOST, "I3")},
+    ),
+    "an answer was cut by an interrupt that was asked for earlier": (
+        lambda: unseen(with_row(with_row(SOUND, answer(4, TWO, A, 8)), answer(6, THREE, A, 11, words=2))),
+        {(Kind.LOST, "I3")},
+    ),
+    "two answers were cut by one interrupt": (
+        lambda: unseen(with_row(SOUND, answer(2, ONE, A, 4, words=2))),
         {(Kind.LOST, "I3")},
     ),
     "an answer was left out and nobody had interrupted it": (

@@ -65,11 +65,7 @@ def _no_strangers(evidence: Evidence) -> Iterator[Finding]:
 
 def _form(chat_id: str, history: Sequence[MessageRow], requests: dict[str, Request]) -> Iterator[Finding]:
     """I3: each message and its whole answer, in turn; cut or left out only where somebody interrupted."""
-    may_be_cut = sum(
-        request.how == "interrupt" and request.chat_id == chat_id and request.outcome in (Outcome.OK, Outcome.UNKNOWN)
-        for request in requests.values()
-    )
-    cut = 0
+    cut: list[Request] = []
     asked: Request | None = None
     for row in history:
         if row.role not in ROLES:
@@ -77,7 +73,7 @@ def _form(chat_id: str, history: Sequence[MessageRow], requests: dict[str, Reque
         if not row.parts or not row.text:
             yield Finding(Kind.MALFORMED, "I3", f"message {row.id} is empty", chat_id)
         if row.role == "user":
-            cut += asked is not None
+            cut += [asked] if asked is not None else []
             asked = requests.get(key_of(row.text))
             continue
         if asked is None:
@@ -87,16 +83,32 @@ def _form(chat_id: str, history: Sequence[MessageRow], requests: dict[str, Reque
             continue
         whole = asked.wording.answer
         if row.interrupted and whole.startswith(row.text):
-            cut += 1
+            cut.append(asked)
         elif row.text != whole:
             what = f"answer {row.id} to {asked.key} is {row.text[-60:]!r} at its end, not {whole[-60:]!r}"
             yield Finding(Kind.MALFORMED, "I3", what, chat_id)
         asked = None
-    if cut > may_be_cut:
-        what = f"{cut} answers were cut or left out, and {may_be_cut} times somebody asked for that"
-        yield Finding(Kind.LOST, "I3", what, chat_id)
+    yield from _cut_by_somebody(chat_id, cut, requests)
     if asked is not None:
         yield Finding(Kind.STUCK, "I6", f"message {asked.key} has no answer", chat_id)
+
+
+def _cut_by_somebody(chat_id: str, cut: Sequence[Request], requests: dict[str, Request]) -> Iterator[Finding]:
+    """I3: for each answer that was cut an interrupt of its own, which was asked for later than the answer itself."""
+    interrupts = sorted(
+        request.asked_at
+        for request in requests.values()
+        if request.how == "interrupt"
+        and request.chat_id == chat_id
+        and request.outcome in (Outcome.OK, Outcome.UNKNOWN)
+    )
+    for asked in sorted(cut, key=lambda request: request.asked_at):
+        own = next((at for at in interrupts if at > asked.asked_at), None)
+        if own is None:
+            what = f"the answer to {asked.key} was cut or left out, and nobody interrupted it"
+            yield Finding(Kind.LOST, "I3", what, chat_id)
+        else:
+            interrupts.remove(own)
 
 
 def _order(chat_id: str, history: Sequence[MessageRow], requests: dict[str, Request]) -> Iterator[Finding]:
