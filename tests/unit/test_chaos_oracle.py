@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from devtools.chaos.load.journal import Outcome
 from devtools.chaos.oracle import Evidence, Finding, Kind, judge
 from devtools.chaos.oracle.evidence import QueuedRow, Rest
 from tests.sound_evidence import (
@@ -47,6 +48,17 @@ def test_sound_evidence_gives_no_finding() -> None:
 def test_a_request_with_an_unknown_end_may_have_happened() -> None:
     happened = with_row(with_row(SOUND, said(9, UNKNOWN, "chat-c", 1)), answer(10, UNKNOWN, "chat-c", 4))
     assert found(happened) == set()
+
+
+def with_unknown(evidence: Evidence) -> Evidence:
+    """The person of B said one thing more, was not told whether it was heard, and left."""
+    unknown = request("m-8", B, outcome=Outcome.UNKNOWN, at=5)
+    evidence = replace(evidence, requests=[*evidence.requests, unknown])
+    return with_row(with_row(evidence, said(9, unknown, B, 5)), answer(10, unknown, B, 8))
+
+
+def test_a_message_that_nobody_knows_to_have_been_heard_need_not_be_shown_nor_its_answer() -> None:
+    assert found(with_unknown(SOUND)) == set()
 
 
 PLANTED: dict[str, tuple[Callable[[], Evidence], set[tuple[Kind, str]]]] = {
@@ -152,6 +164,10 @@ PLANTED: dict[str, tuple[Callable[[], Evidence], set[tuple[Kind, str]]]] = {
     ),
     "a message was never shown": (
         lambda: replace(SOUND, seen=[SOUND.seen[0], seen(B, IN_B[0])]),
+        {(Kind.UNSEEN, "I8")},
+    ),
+    "a message was never shown in a chat with another one of which nobody knows": (
+        lambda: replace(with_unknown(SOUND), seen=[SOUND.seen[0], seen(B, IN_B[0])]),
         {(Kind.UNSEEN, "I8")},
     ),
     "the live text was not the beginning of what was saved": (

@@ -24,10 +24,9 @@ def judge_words(evidence: Evidence, terms: Terms) -> Iterator[Finding]:
         yield from _form(chat.id, histories[chat.id], requests)
         yield from _order(chat.id, histories[chat.id], requests)
     for seen in evidence.seen:
-        uncertain = any(
-            request.chat_id == seen.chat_id and request.outcome is Outcome.UNKNOWN for request in evidence.requests
-        )
-        yield from _as_seen(seen, histories[seen.chat_id], terms, is_complete=seen.quiet and not uncertain)
+        yield from _as_seen(seen, histories[seen.chat_id], terms)
+        if seen.quiet:
+            yield from _never_shown(seen, histories[seen.chat_id], requests)
         if not terms.loses_previews:
             yield from _taken_back(seen, histories[seen.chat_id], evidence.moves.get(seen.chat_id, ()))
 
@@ -125,7 +124,18 @@ def _order(chat_id: str, history: Sequence[MessageRow], requests: dict[str, Requ
             latest = request
 
 
-def _as_seen(seen: Seen, history: Sequence[MessageRow], terms: Terms, *, is_complete: bool) -> Iterator[Finding]:
+def _never_shown(seen: Seen, history: Sequence[MessageRow], requests: dict[str, Request]) -> Iterator[Finding]:
+    """I8: whoever left a quiet chat has seen all of it; but for what they could not know that they had said."""
+    unseen = {
+        str(row.id)
+        for row in history
+        if (request := requests.get(key_of(row.text))) is None or request.outcome is not Outcome.UNKNOWN
+    } - seen.screen.messages.keys()
+    if unseen:
+        yield Finding(Kind.UNSEEN, "I8", f"messages {sorted(unseen)} were never shown", seen.chat_id)
+
+
+def _as_seen(seen: Seen, history: Sequence[MessageRow], terms: Terms) -> Iterator[Finding]:
     """I8: every message that a person saw is there as they saw it; the live text was the beginning of what is saved."""
     stored = {str(row.id): row for row in history}
     for wrong in seen.screen.wrong:
@@ -136,8 +146,6 @@ def _as_seen(seen: Seen, history: Sequence[MessageRow], terms: Terms, *, is_comp
             yield Finding(Kind.LOST, "I8", f"message {shown.id} was shown and is not there", seen.chat_id)
         elif (row.role, row.text, row.interrupted) != (shown.role, shown.text, shown.interrupted):
             yield Finding(Kind.UNSEEN, "I8", f"message {shown.id} is not what was shown", seen.chat_id)
-    if is_complete and (unseen := stored.keys() - seen.screen.messages.keys()):
-        yield Finding(Kind.UNSEEN, "I8", f"messages {sorted(unseen)} were never shown", seen.chat_id)
     for replaced in seen.screen.replaced:
         row = stored.get(replaced.message_id)
         if row is not None and not row.text.startswith(replaced.live):
