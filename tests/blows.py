@@ -10,7 +10,9 @@ STARTS = {"w1": 0.0, "w2": 0.0}
 KILL = Blow("kill a chat worker", 10.0, 10.0, 20, Effect.KILLED, ("w1",), 1)
 FROZEN = Blow("stop a chat worker", 10.0, 18.0, 20, Effect.FROZEN, ("w1",), 1)
 TOLD = Blow("tell a chat worker to end", 10.0, 10.0, 20, Effect.TOLD, ("w1",), 1)
-TERMS = Terms(lease_ttl=6.0)
+AWAY = Blow("crash Postgres", 10.0, 12.0, 20, Effect.AWAY)
+LEASE_TTL = 6.0
+TERMS = Terms(LEASE_TTL)
 NOTHING = Evidence([], [], [], [], [])
 
 

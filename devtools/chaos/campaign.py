@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from devtools.chaos import measures, strikes
+from devtools.chaos import measures, provocation, strikes
 from devtools.chaos.blows import Blow
 from devtools.chaos.collect import collect
 from devtools.chaos.faults import Fault
@@ -150,7 +150,8 @@ def verdict(fault: Fault, plan: Sequence[Strike], blows: list[Blow], evidence: E
     cost = Cost(
         answers=answers,
         again=measures.begun_again(evidence.moves),
-        unprovoked=measures.unprovoked(evidence.moves, blows),
+        again_unexcused=measures.begun_again(evidence.moves, provocation.outages(blows, terms.lease_ttl)),
+        unprovoked=measures.unprovoked(evidence.moves, blows, terms.lease_ttl),
         previews=len(replaced),
         previews_whole=sum(texts.get(one.message_id) == one.live for one in replaced),
     )
@@ -161,7 +162,7 @@ def verdict(fault: Fault, plan: Sequence[Strike], blows: list[Blow], evidence: E
         findings=[
             *judge(evidence, terms),
             *judge_waits(measures.waits(evidence.moves, blows, evidence.starts), terms),
-            *judge_promises(fault, evidence, terms, blows, [*took_over, *handed_over], cost),
+            *judge_promises(fault, evidence, terms, [*took_over, *handed_over], cost),
             *judge_health(fault, planned, blows, took_over, answers),
         ],
         takeovers=took_over,

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from devtools.chaos import provocation
 from devtools.chaos.audit import Move, Moves
 from devtools.chaos.blows import Blow, Effect
+from devtools.chaos.provocation import Window, is_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """`answers` that were saved; `again`: model calls beyond the first of an answer. `unprovoked`: chats taken from a
-    worker to which nothing had happened. `previews`: live texts that became an answer, and those that were all of it.
+    """`answers` that were saved; `again`: model calls beyond the first of an answer, and how many of them began when
+    nothing had been away for longer than leases last. `unprovoked`: chats taken from a worker to which nothing had
+    happened. `previews`: live texts that became an answer, and those that were all of it.
     """
 
     answers: int
     again: int
+    again_unexcused: int = 0
     unprovoked: int = 0
     previews: int = 0
     previews_whole: int = 0
@@ -82,24 +86,29 @@ def waits(moves: Moves, blows: Sequence[Blow], starts: Mapping[str, float]) -> l
     return found
 
 
-def unprovoked(moves: Moves, blows: Iterable[Blow]) -> int:
-    """How often a chat was taken from a worker that nothing had happened to."""
-    hit = {worker_id for blow in blows for worker_id in blow.worker_ids}
+def unprovoked(moves: Moves, blows: Sequence[Blow], lease_ttl: float) -> int:
+    """How often a chat was taken from a worker to which nothing had happened that was a reason at that time."""
+    away = provocation.outages(blows, lease_ttl)
     return sum(
-        before.runner_id is not None and after.runner_id not in (None, before.runner_id) and before.worker_id not in hit
+        before.runner_id is not None
+        and after.runner_id not in (None, before.runner_id)
+        and not is_in(after.at, away + provocation.on_worker(before.worker_id, blows, lease_ttl))
         for of_chat in moves.values()
         for before, after in pairwise(of_chat)
     )
 
 
-def begun_again(moves: Moves) -> int:
-    """Model calls beyond the first of an answer."""
-    attempts: dict[tuple[str, int], int] = {}
-    for chat_id, of_chat in moves.items():
+def begun_again(moves: Moves, outside: Sequence[Window] = ()) -> int:
+    """Model calls beyond the first of an answer; those that began in no window of `outside`."""
+    count = 0
+    for of_chat in moves.values():
+        known: dict[int, int] = {}  # history version → attempts so far
         for move in of_chat:
-            key = chat_id, move.history_version
-            attempts[key] = max(attempts.get(key, 0), move.attempt)
-    return sum(most - 1 for most in attempts.values() if most > 1)
+            before = known.get(move.history_version, 0)
+            known[move.history_version] = max(before, move.attempt)
+            if not is_in(move.at, outside):
+                count += max(0, move.attempt - max(before, 1))
+    return count
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:

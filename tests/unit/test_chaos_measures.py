@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from devtools.chaos import provocation
 from devtools.chaos.audit import Move
-from devtools.chaos.blows import Blow
+from devtools.chaos.blows import Blow, Effect
+from devtools.chaos.faults import Profile
 from devtools.chaos.measures import (
     Passage,
     Wait,
@@ -17,7 +19,7 @@ from devtools.chaos.measures import (
     unprovoked,
     waits,
 )
-from tests.blows import CHAT, FROZEN, KILL, STARTS, TOLD, move
+from tests.blows import AWAY, CHAT, FROZEN, KILL, LEASE_TTL, STARTS, TOLD, move
 
 TAKEN = {CHAT: [move(9.0, "w1"), move(12.5, "w2", 2), move(15.0, None, 0, "waiting", 2)]}
 
@@ -106,13 +108,47 @@ def test_a_wait_without_any_chat_worker_says_how_long_that_was() -> None:
 
 
 def test_a_chat_taken_from_a_worker_that_nothing_had_happened_to_is_unprovoked() -> None:
-    assert unprovoked(TAKEN, []) == 1
-    assert unprovoked(TAKEN, [KILL]) == 0
+    assert unprovoked(TAKEN, [], LEASE_TTL) == 1
+    assert unprovoked(TAKEN, [KILL], LEASE_TTL) == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "blow", "taken_at", "count"),
+    [
+        ("it is killed later", replace(KILL, at=13.0), 12.5, 1),
+        ("it was killed long ago", KILL, 99.0, 0),
+        ("it was told to end long ago", TOLD, 99.0, 0),
+        ("it stands still", FROZEN, 17.0, 0),
+        ("it has just woken up", FROZEN, 28.9, 0),
+        ("it woke up long ago", FROZEN, 29.1, 1),
+        ("its commits were in doubt", replace(FROZEN, effect=Effect.NONE), 28.9, 0),
+        ("its commits were in doubt long ago", replace(FROZEN, effect=Effect.NONE), 29.1, 1),
+        ("another one is killed", replace(KILL, worker_ids=("w2",)), 12.5, 1),
+        ("the database was away for long", AWAY, 22.9, 0),
+        ("the database was away for long, and long ago", AWAY, 23.1, 1),
+        ("the database was away for a moment", replace(AWAY, until=11.5), 12.5, 1),
+    ],
+)
+def test_a_blow_is_a_reason_to_take_a_chat_only_where_and_when_it_hit(
+    what: str, blow: Blow, taken_at: float, count: int
+) -> None:
+    assert unprovoked({CHAT: [move(9.0, "w1"), move(taken_at, "w2", 2)]}, [blow], LEASE_TTL) == count
+
+
+def test_an_outage_that_every_lease_survives_ends_before_a_worker_gives_up() -> None:
+    from chatworker.leases import OWN_TICK_AFTER
+    from chatworker.worker import LEASE_MARGIN
+
+    assert (provocation.MARGIN, provocation.OWN_TICK_AFTER) == (LEASE_MARGIN, OWN_TICK_AFTER)
+    assert float(Profile("any", lease_ttl=6.0).settings["CHATD_HEARTBEAT_INTERVAL"]) == 6.0 / provocation.HEARTBEATS
+    assert provocation.survived_outage(6.0) == pytest.approx(1.55)  # 4.5 s after the last renewal, which is 1.95 s old
+    assert provocation.survived_outage(20.0) == pytest.approx(10.5)
 
 
 def test_an_answer_costs_as_much_as_it_was_begun() -> None:
     moves = {CHAT: [move(1, "w1", 1), move(2, "w2", 2), move(3, "w1", 3), move(4, "w1", 1, history=4)]}
     assert begun_again(moves) == 2
+    assert begun_again(moves, [(1.5, 2.5)]) == begun_again(moves, [(2.5, 9.0)]) == 1
 
 
 def test_percentiles_are_values_that_were_measured() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from devtools.chaos.blows import Blow, Effect
+from devtools.chaos.blows import Blow
 from devtools.chaos.faults import FAULTS
 from devtools.chaos.load.journal import Outcome, Request
 from devtools.chaos.load.wording import Wording
@@ -18,7 +18,7 @@ KILL_WORKER, FLUSHALL = FAULTS["kill-worker"], FAULTS["flushall"]
 
 
 def promises(passage: Passage) -> list[Kind]:
-    return [found.kind for found in judge_promises(KILL_WORKER, NOTHING, TERMS, [], [passage], Cost(1, 1))]
+    return [found.kind for found in judge_promises(KILL_WORKER, NOTHING, TERMS, [passage], Cost(1, 1))]
 
 
 def test_a_chat_that_waited_longer_than_its_lease_and_five_seconds_was_stuck() -> None:
@@ -42,33 +42,29 @@ def test_a_worker_that_was_told_to_end_gives_its_chats_back() -> None:
 
 
 def test_an_answer_begun_again_is_a_broken_promise_where_no_worker_was_hurt() -> None:
-    assert [f.kind for f in judge_promises(FLUSHALL, NOTHING, TERMS, [], [], Cost(9, 1))] == [Kind.BROKEN_PROMISE]
-    assert list(judge_promises(FLUSHALL, NOTHING, TERMS, [], [], Cost(9, 0))) == []
+    assert [f.kind for f in judge_promises(FLUSHALL, NOTHING, TERMS, [], Cost(9, 1, 1))] == [Kind.BROKEN_PROMISE]
+    assert list(judge_promises(FLUSHALL, NOTHING, TERMS, [], Cost(9, 0))) == []
 
 
 def test_a_chat_taken_from_a_sound_worker_is_a_broken_promise() -> None:
-    found = judge_promises(KILL_WORKER, NOTHING, TERMS, [], [], Cost(9, 1, unprovoked=1))
+    found = judge_promises(KILL_WORKER, NOTHING, TERMS, [], Cost(9, 1, unprovoked=1))
     assert [one.kind for one in found] == [Kind.BROKEN_PROMISE]
 
 
-@pytest.mark.parametrize(("outage", "kinds"), [(1.0, [Kind.BROKEN_PROMISE] * 2), (3.5, [])])
-def test_a_database_that_is_away_for_half_a_lease_may_cost_answers(outage: float, kinds: list[Kind]) -> None:
-    away = Blow("crash Postgres", 10.0, 10.0 + outage, 20, Effect.AWAY)
-    crash = FAULTS["postgres-immediate"]
-    found = judge_promises(crash, NOTHING, TERMS, [away], [], Cost(9, 1, unprovoked=1))
-    assert [one.kind for one in found] == kinds
+def test_an_answer_begun_again_after_a_long_outage_is_none() -> None:
+    assert list(judge_promises(FAULTS["postgres-immediate"], NOTHING, TERMS, [], Cost(9, 1, 0))) == []
 
 
 def test_an_answer_that_was_not_seen_whole_is_a_finding_where_nobody_was_to_notice() -> None:
     short = Cost(9, 0, previews=9, previews_whole=8)
-    assert [one.kind for one in judge_promises(FLUSHALL, NOTHING, TERMS, [], [], short)] == [Kind.UNSEEN]
-    assert list(judge_promises(FAULTS["kill-web"], NOTHING, TERMS, [], [], short)) == []
+    assert [one.kind for one in judge_promises(FLUSHALL, NOTHING, TERMS, [], short)] == [Kind.UNSEEN]
+    assert list(judge_promises(FAULTS["kill-web"], NOTHING, TERMS, [], short)) == []
 
 
 def test_a_500_is_a_broken_promise_and_a_503_is_not() -> None:
     def told(status: int) -> list[Kind]:
         evidence = replace(NOTHING, requests=[Request(Wording("m", 3, 0.1), "queue", CHAT, 0, Outcome.UNKNOWN, status)])
-        return [found.kind for found in judge_promises(FLUSHALL, evidence, TERMS, [], [], Cost(9, 0))]
+        return [found.kind for found in judge_promises(FLUSHALL, evidence, TERMS, [], Cost(9, 0))]
 
     assert (told(500), told(503)) == ([Kind.BROKEN_PROMISE], [])
 

@@ -23,9 +23,9 @@ def judge_waits(waits: Sequence[Wait], terms: Terms) -> Iterator[Finding]:
 
 
 def judge_promises(
-    fault: Fault, evidence: Evidence, terms: Terms, blows: Sequence[Blow], passages: Sequence[Passage], cost: Cost
+    fault: Fault, evidence: Evidence, terms: Terms, passages: Sequence[Passage], cost: Cost
 ) -> Iterator[Finding]:
-    """A database that is away for longer than leases can be left alone lets them expire, whoever holds them."""
+    """What is a reason, and for how long, `provocation` knows."""
     for passage in passages:
         limit = passage.alone + terms.lease_ttl + BEYOND_EXPIRY
         if passage.took is None or passage.took > limit:
@@ -35,21 +35,17 @@ def judge_promises(
         if passage.blow.effect is Effect.TOLD and not passage.let_go and not fault.drawn_from:
             what = "a worker that was told to end never gave the chat back: others had to find out"
             yield Finding(Kind.BROKEN_PROMISE, "I4", what, passage.chat_id)
-    leases_hold = _longest_outage(blows) < terms.lease_ttl / 2  # what is left after the worst heartbeat and the margin
-    if cost.again and leases_hold and not fault.begins_again:
-        yield Finding(Kind.BROKEN_PROMISE, "I7", f"{cost.again} answers were begun again; this fault is no reason")
+    if cost.again_unexcused and not fault.begins_again:
+        what = f"{cost.again_unexcused} answers were begun again; this fault is no reason"
+        yield Finding(Kind.BROKEN_PROMISE, "I7", what)
     if fault.whole_previews and (short := cost.previews - cost.previews_whole):
         yield Finding(Kind.UNSEEN, "I8", f"{short} answers were saved before people had seen them whole")
-    if cost.unprovoked and leases_hold:
+    if cost.unprovoked:
         what = f"{cost.unprovoked} chats were taken from workers to whom nothing had happened"
         yield Finding(Kind.BROKEN_PROMISE, "I4", what)
     errors = [request for request in evidence.requests if request.status == 500]
     if errors:
         yield Finding(Kind.BROKEN_PROMISE, "I10", f"{len(errors)} requests got a 500, first {errors[0].key}")
-
-
-def _longest_outage(blows: Sequence[Blow]) -> float:
-    return max((blow.until - blow.at for blow in blows if blow.effect is Effect.AWAY), default=0.0)
 
 
 def judge_health(
