@@ -152,6 +152,7 @@ def verdict(fault: Fault, plan: Sequence[Strike], blows: list[Blow], evidence: E
         again=measures.begun_again(evidence.moves),
         again_unexcused=measures.begun_again(evidence.moves, provocation.outages(blows, terms.lease_ttl)),
         unprovoked=measures.unprovoked(evidence.moves, blows, terms.lease_ttl),
+        by_itself=measures.by_itself(evidence.moves),
         previews=len(replaced),
         previews_whole=sum(texts.get(one.message_id) == one.live for one in replaced),
     )

@@ -54,7 +54,8 @@ class Fault:
     `lasts`: seconds of a blow that lasts. `at_end`: the share of blows that wait for the end of an answer.
     `takes_over`: its blows must make workers take over chats. `begins_again`: whether answers may be begun again.
     `whole_previews`: whether everybody sees all of an answer before it is saved. `loses_previews`: it may empty Redis
-    and kill who would write it again. `needs_compiler`: it is left out where there is no C compiler.
+    and kill who would write it again. `commits_in_doubt`: a chat worker may not know whether its commit happened, and
+    begin an answer again by itself. `needs_compiler`: it is left out where there is no C compiler.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Fault:
     begins_again: bool = True
     whole_previews: bool = False
     loses_previews: bool = False
+    commits_in_doubt: bool = False
     needs_compiler: bool = False
     limits: Limits = field(default_factory=Limits)
     drawn_from: tuple[str, ...] = ()
@@ -152,7 +154,7 @@ FAULTS = {
             "postgres-immediate",
             "Postgres stops as in a crash and starts again",
             "answers that were under way are saved once; none is begun again",
-            (1, 2, 10), "crash Postgres", begins_again=False,
+            (1, 2, 10), "crash Postgres", begins_again=False, commits_in_doubt=True,
         ),
         Fault(
             "beat-stopped",
@@ -207,13 +209,14 @@ FAULTS = {
             "of three COMMITs in ten nobody is told the outcome, or its backend is terminated in the middle of it",
             "each is resolved, none doubled",
             (1, 1, 20), "leave commits in doubt", profile=INJECTED, lasts=(7.0, 9.0), lasts_in_full=(7.0, 12.0),
+            commits_in_doubt=True,
         ),
         Fault(
             "network-postgres",
             "a proxy between a chat worker and Postgres delays, swallows, refuses or cuts",
             "the chat worker finishes its answers, or others do",
             (0, 1, 16), "spoil the way to Postgres", profile=INJECTED, lasts=(7.0, 10.0),
-            lasts_in_full=(7.0, 14.0),
+            lasts_in_full=(7.0, 14.0), commits_in_doubt=True,
         ),
         Fault(
             "network-redis",
@@ -227,7 +230,7 @@ FAULTS = {
             "three of the others at once",
             "the invariants",
             (1, 1, 20), profile=SHORT_LEASE, apart=(5.0, 40.0), lasts=(8.0, 11.0), lasts_in_full=(8.0, 20.0),
-            loses_previews=True,
+            loses_previews=True, commits_in_doubt=True,
             drawn_from=(
                 "kill a chat worker", "kill all chat workers", "tell a chat worker to end", "stop a chat worker",
                 "empty Redis", "kill Redis", "crash Postgres", "kill the web process", "stop beat and no more",

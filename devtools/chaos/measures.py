@@ -44,17 +44,20 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """`answers` that were saved; `again`: model calls beyond the first of an answer, and how many of them began when
-    nothing had been away for longer than leases last. `unprovoked`: chats taken from a worker to which nothing had
-    happened. `previews`: live texts that became an answer, and those that were all of it.
-    """
-
     answers: int
+    """That were saved."""
     again: int
+    """Model calls beyond the first of an answer."""
     again_unexcused: int = 0
+    """Of those: begun when nothing had been away for longer than leases last."""
     unprovoked: int = 0
+    """Chats taken from a worker to which nothing had happened."""
+    by_itself: int = 0
+    """Answers that a runner began once more which had begun them itself."""
     previews: int = 0
+    """Live texts that became an answer."""
     previews_whole: int = 0
+    """Of those: texts that were all of it."""
 
 
 def takeovers(moves: Moves, blows: Sequence[Blow], starts: Mapping[str, float]) -> list[Passage]:
@@ -109,6 +112,18 @@ def begun_again(moves: Moves, outside: Sequence[Window] = ()) -> int:
             if not is_in(move.at, outside):
                 count += max(0, move.attempt - max(before, 1))
     return count
+
+
+def by_itself(moves: Moves) -> int:
+    """How often a runner began an answer once more that it had begun itself: paid for twice, and nobody hit it."""
+    return sum(
+        after.runner_id is not None
+        and after.runner_id == before.runner_id
+        and after.history_version == before.history_version
+        and after.attempt > before.attempt >= 1
+        for of_chat in moves.values()
+        for before, after in pairwise(of_chat)
+    )
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:

@@ -102,6 +102,7 @@ def _details(result: Result) -> dict[str, Any]:
         "handover_p99_s": _rounded(_percentile(result.handovers, 99)),
         "unprovoked_takeovers": result.cost.unprovoked,
         "begun_again": result.cost.again,
+        "begun_again_by_itself": result.cost.by_itself,
         "previews": result.cost.previews,
         "previews_whole": result.cost.previews_whole,
         "seconds": round(result.seconds, 1),

@@ -13,6 +13,7 @@ from devtools.chaos.measures import (
     Passage,
     Wait,
     begun_again,
+    by_itself,
     handovers,
     percentile,
     takeovers,
@@ -149,6 +150,13 @@ def test_an_answer_costs_as_much_as_it_was_begun() -> None:
     moves = {CHAT: [move(1, "w1", 1), move(2, "w2", 2), move(3, "w1", 3), move(4, "w1", 1, history=4)]}
     assert begun_again(moves) == 2
     assert begun_again(moves, [(1.5, 2.5)]) == begun_again(moves, [(2.5, 9.0)]) == 1
+
+
+def test_an_answer_is_begun_again_by_itself_where_its_runner_stays_the_same() -> None:
+    first = [move(1, "w1", 0), move(2, "w1", 1)]
+    assert by_itself({CHAT: first}) == 0
+    assert by_itself({CHAT: [*first, move(3, "w2", 2), move(4, "w2", 1, history=4)]}) == 0
+    assert by_itself({CHAT: [*first, move(3, "w1", 2), move(4, "w1", 2), move(5, "w1", 3)]}) == 2
 
 
 def test_percentiles_are_values_that_were_measured() -> None:

@@ -51,6 +51,12 @@ def test_a_chat_taken_from_a_sound_worker_is_a_broken_promise() -> None:
     assert [one.kind for one in found] == [Kind.BROKEN_PROMISE]
 
 
+def test_an_answer_begun_again_by_the_same_runner_is_one_wherever_commits_are_not_in_doubt() -> None:
+    for name, kinds in {"kill-worker": [Kind.BROKEN_PROMISE], "commits-in-doubt": [], "mixed": []}.items():
+        found = judge_promises(FAULTS[name], NOTHING, TERMS, [], Cost(9, 1, by_itself=1))
+        assert [one.kind for one in found] == kinds
+
+
 def test_an_answer_begun_again_after_a_long_outage_is_none() -> None:
     assert list(judge_promises(FAULTS["postgres-immediate"], NOTHING, TERMS, [], Cost(9, 1, 0))) == []
 

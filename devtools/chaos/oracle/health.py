@@ -38,6 +38,9 @@ def judge_promises(
     if cost.again_unexcused and not fault.begins_again:
         what = f"{cost.again_unexcused} answers were begun again; this fault is no reason"
         yield Finding(Kind.BROKEN_PROMISE, "I7", what)
+    if cost.by_itself and not fault.commits_in_doubt:
+        what = f"{cost.by_itself} answers were begun again by the runner that had begun them"
+        yield Finding(Kind.BROKEN_PROMISE, "I7", what)
     if fault.whole_previews and (short := cost.previews - cost.previews_whole):
         yield Finding(Kind.UNSEEN, "I8", f"{short} answers were saved before people had seen them whole")
     if cost.unprovoked:
