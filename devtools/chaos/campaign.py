@@ -153,6 +153,7 @@ def verdict(fault: Fault, plan: Sequence[Strike], blows: list[Blow], evidence: E
         again_unexcused=measures.begun_again(evidence.moves, provocation.outages(blows, terms.lease_ttl)),
         unprovoked=measures.unprovoked(evidence.moves, blows, terms.lease_ttl),
         by_itself=measures.by_itself(evidence.moves),
+        refused=len(evidence.refusals),
         previews=len(replaced),
         previews_whole=sum(texts.get(one.message_id) == one.live for one in replaced),
     )
@@ -164,7 +165,7 @@ def verdict(fault: Fault, plan: Sequence[Strike], blows: list[Blow], evidence: E
             *judge(evidence, terms),
             *judge_waits(measures.waits(evidence.moves, blows, evidence.starts), terms),
             *judge_promises(fault, evidence, terms, [*took_over, *handed_over], cost),
-            *judge_health(fault, planned, blows, took_over, answers),
+            *judge_health(fault, planned, blows, took_over, cost),
         ],
         takeovers=took_over,
         handovers=handed_over,

@@ -1,6 +1,6 @@
 """Reads what is to be judged of one fault: rows of chats that were made since it began, and the audit's."""
 
-from devtools.chaos import audit
+from devtools.chaos import audit, notes
 from devtools.chaos.load.conversation import Seen
 from devtools.chaos.load.journal import Journal
 from devtools.chaos.oracle.evidence import ChatRow, Evidence, MessageRow, QueuedRow, Rest
@@ -32,4 +32,5 @@ async def collect(target: Target, journal: Journal, seen: list[Seen], rest: Rest
         moves=audit.moves_of(await target.query(audit.SELECT, [since])),
         starts=dict(await target.query(audit.STARTS)),
         rest=rest,
+        refusals=notes.refusals(target.noted, since=since),
     )

@@ -52,10 +52,11 @@ class Fault:
     """`runs`: in a short, default and full run. `apart`: seconds from when the system is whole to the next blow.
 
     `lasts`: seconds of a blow that lasts. `at_end`: the share of blows that wait for the end of an answer.
-    `takes_over`: its blows must make workers take over chats. `begins_again`: whether answers may be begun again.
-    `whole_previews`: whether everybody sees all of an answer before it is saved. `loses_previews`: it may empty Redis
-    and kill who would write it again. `commits_in_doubt`: a chat worker may not know whether its commit happened, and
-    begin an answer again by itself. `needs_compiler`: it is left out where there is no C compiler.
+    `takes_over`: its blows must make workers take over chats; `writes_late`: and those who lost them write too late.
+    `begins_again`: whether answers may be begun again. `whole_previews`: whether everybody sees all of an answer before
+    it is saved. `loses_previews`: it may empty Redis and kill who would write it again. `commits_in_doubt`: a chat
+    worker may not know whether its commit happened, and begin an answer again by itself. `needs_compiler`: it is left
+    out where there is no C compiler.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Fault:
     lasts_in_full: tuple[float, float] = (0.0, 0.0)
     at_end: float = 0.3
     takes_over: bool = False
+    writes_late: bool = False
     begins_again: bool = True
     whole_previews: bool = False
     loses_previews: bool = False
@@ -122,7 +124,7 @@ FAULTS = {
             "SIGSTOP of a chat worker for longer than its leases last, then SIGCONT",
             "others finish its answers; what it writes late is refused",
             (1, 2, 20), "stop a chat worker", profile=SHORT_LEASE, lasts=(7.0, 10.0), lasts_in_full=(7.0, 14.0),
-            at_end=0.7, takes_over=True,
+            at_end=0.7, takes_over=True, writes_late=True,
         ),
         Fault(
             "blocked-loop",
@@ -136,7 +138,7 @@ FAULTS = {
             "no thread of a chat worker runs for longer than its leases last",
             "others finish its answers; what it writes late is refused",
             (0, 1, 10), "block the interpreter of a chat worker", profile=SHORT_LEASE, lasts=(7.0, 10.0),
-            lasts_in_full=(7.0, 60.0), at_end=0.7, takes_over=True,
+            lasts_in_full=(7.0, 60.0), at_end=0.7, takes_over=True, writes_late=True,
         ),
         Fault(
             "flushall",

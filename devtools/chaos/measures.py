@@ -54,6 +54,8 @@ class Cost:
     """Chats taken from a worker to which nothing had happened."""
     by_itself: int = 0
     """Answers that a runner began once more which had begun them itself."""
+    refused: int = 0
+    """Writes of whoever had lost its chat."""
     previews: int = 0
     """Live texts that became an answer."""
     previews_whole: int = 0

@@ -19,7 +19,7 @@ def table(results: Sequence[Result]) -> str:
     head = (
         f"{'fault':{width}} {'runs':>5} {'chats':>6} {'answers':>8} {'lost':>5} {'doubled':>8} {'malformed':>10} "
         f"{'stuck':>6} {'other':>6} {'taken over':>11} {'p50 s':>6} {'p99 s':>6} {'handed over':>12} {'p50 s':>6} "
-        f"{'p99 s':>6} {'begun again':>12} {'seconds':>8}"
+        f"{'p99 s':>6} {'begun again':>12} {'refused':>8} {'seconds':>8}"
     )
     lines = [head]
     for result in results:
@@ -32,7 +32,7 @@ def table(results: Sequence[Result]) -> str:
             f"{doubled:>8} {malformed:>10} {stuck:>6} {others:>6} {len(result.takeovers):>11} "
             f"{_seconds(result.takeovers, 50):>6} {_seconds(result.takeovers, 99):>6} {len(result.handovers):>12} "
             f"{_seconds(result.handovers, 50):>6} {_seconds(result.handovers, 99):>6} {result.cost.again:>12} "
-            f"{result.seconds:>8.0f}"
+            f"{result.cost.refused:>8} {result.seconds:>8.0f}"
         )
     return "\n".join(lines)
 
@@ -103,6 +103,7 @@ def _details(result: Result) -> dict[str, Any]:
         "unprovoked_takeovers": result.cost.unprovoked,
         "begun_again": result.cost.again,
         "begun_again_by_itself": result.cost.by_itself,
+        "refused": result.cost.refused,
         "previews": result.cost.previews,
         "previews_whole": result.cost.previews_whole,
         "seconds": round(result.seconds, 1),

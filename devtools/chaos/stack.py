@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from config import embedded
+from devtools.chaos import notes
 from devtools.chaos.faults import Profile
 from devtools.chaos.injection.handles import prepared
 from devtools.chaos.strikes.workers import BLOCK_FOR
@@ -21,17 +22,19 @@ RESTART_WITHIN = 0.2
 def running_target(folder: Path, profile: Profile) -> Iterator[Target]:
     """A system of its own under `folder`, whole and watched. Raises `StackFailed`, `TimeoutError`."""
     folder.mkdir(parents=True, exist_ok=True)
+    noted = folder / "injected"
     settings = {**profile.settings, BLOCK_FOR: str(folder / "block-for"), "PYTHONPATH": str(PRELOADED)}
+    settings |= notes.environment(noted)
     data_dir, roles = folder / "data", [f"chat-worker-{number + 1}" for number in range(CHAT_WORKERS)]
     with ExitStack() as opened:
         injections = None
         if profile.injected:
-            injections, more = opened.enter_context(prepared(folder / "injected", embedded.addresses(data_dir), roles))
+            injections, more = opened.enter_context(prepared(noted, embedded.addresses(data_dir), roles))
             settings |= more
         stack = opened.enter_context(
             running_stack(data_dir, workers=CHAT_WORKERS, restart_within=RESTART_WITHIN, **settings)
         )
-        target = Target(stack, profile, injections)
+        target = Target(stack, profile, noted, injections)
         asyncio.run(_prepare(target))
         yield target
 

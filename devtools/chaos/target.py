@@ -58,8 +58,9 @@ class Worker:
 
 
 class Target:
-    def __init__(self, stack: Stack, profile: Profile, injections: Injections | None = None) -> None:
-        self.stack, self.profile, self.injections = stack, profile, injections
+    def __init__(self, stack: Stack, profile: Profile, noted: Path, injections: Injections | None = None) -> None:
+        """`noted`: the folder into which its processes write their notes."""
+        self.stack, self.profile, self.noted, self.injections = stack, profile, noted, injections
         self._addresses = embedded.addresses(stack.data_dir)
         self._sizes: dict[int, dict[str, int]] = {}
         self._warm: set[int] = set()  # pids that had their first rest before the last one

@@ -12,7 +12,7 @@ from devtools.chaos.load.wording import Wording
 from devtools.chaos.measures import Cost, Passage, Wait
 from devtools.chaos.oracle import Kind
 from devtools.chaos.oracle.health import judge_health, judge_promises, judge_waits
-from tests.blows import CHAT, KILL, NOTHING, PASSAGE, TERMS, TOLD
+from tests.blows import CHAT, FROZEN, KILL, NOTHING, PASSAGE, TERMS, TOLD
 
 KILL_WORKER, FLUSHALL = FAULTS["kill-worker"], FAULTS["flushall"]
 
@@ -90,4 +90,15 @@ def test_a_500_is_a_broken_promise_and_a_503_is_not() -> None:
 def test_the_oracle_knows_its_own_health_when(
     what: str, blows: list[Blow], passages: list[Passage], answers: int, kinds: list[Kind]
 ) -> None:
-    assert [found.kind for found in judge_health(KILL_WORKER, 1, blows, passages, answers)] == kinds
+    assert [found.kind for found in judge_health(KILL_WORKER, 1, blows, passages, Cost(answers, 0))] == kinds
+
+
+@pytest.mark.parametrize(
+    ("fault", "blows", "refused", "kinds"),
+    [("sigstop", 5, 0, [Kind.WEAK]), ("sigstop", 5, 1, []), ("sigstop", 4, 0, []), ("network-postgres", 5, 0, [])],
+)
+def test_sleepers_of_whom_none_writes_late_prove_nothing(
+    fault: str, blows: int, refused: int, kinds: list[Kind]
+) -> None:
+    found = judge_health(FAULTS[fault], blows, [FROZEN] * blows, [PASSAGE] * blows, Cost(20, 9, refused=refused))
+    assert [one.kind for one in found] == kinds

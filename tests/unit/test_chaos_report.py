@@ -1,5 +1,7 @@
 """What the fault suite prints: results in, text out. And its options."""
 
+from dataclasses import replace
+
 import pytest
 
 from devtools.chaos import options, report
@@ -36,6 +38,12 @@ def test_the_table_has_a_line_for_each_fault() -> None:
     head, line = report.table([RESULT]).splitlines()
     assert len(head) == len(line)
     assert line.split()[:8] == ["kill-worker", "2", "0", "40", "1", "0", "0", "0"]
+
+
+def test_what_the_fence_refused_is_shown() -> None:
+    result = replace(RESULT, cost=replace(RESULT.cost, refused=17))
+    assert report.table([result]).splitlines()[1].split()[-2] == "17"
+    assert report.summary([result], seed=7)["faults"]["kill-worker"]["refused"] == 17
 
 
 def test_runs_and_size_are_as_asked() -> None:

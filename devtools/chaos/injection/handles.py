@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import embedded
+from devtools.chaos import notes
 from devtools.chaos.injection import spec
 from devtools.chaos.injection.proxy_process import ProxyProcess, proxy_process
 
@@ -37,7 +38,7 @@ class Injections:
 
     def landed(self, name: str) -> int:
         """How many faults of that name all processes have written down so far."""
-        file = self.directory / "faults.jsonl"
+        file = self.directory / notes.FILE
         return file.read_text().count(f'"fault": "{name}.') if file.exists() else 0
 
 
@@ -45,7 +46,9 @@ class Injections:
 def prepared(
     folder: Path, addresses: embedded.Addresses, roles: list[str]
 ) -> Iterator[tuple[Injections, dict[str, str]]]:
-    """The handles and the environment for a stack with these servers; `roles`: whose clocks can be shifted."""
+    """The handles for a stack with these servers, and what it needs besides `notes.environment(folder)`; `roles`: whose
+    clocks can be shifted.
+    """
     clocks = folder / "clocks"
     clocks.mkdir(parents=True)
     for role in roles:
@@ -56,8 +59,6 @@ def prepared(
     ):
         environment = {
             "DJANGO_SETTINGS_MODULE": "devtools.chaos.injection.settings",
-            "CHATD_CHAOS": "1",
-            "CHATD_CHAOS_DIR": str(folder),
             "CHATD_CHAOS_POSTGRES_PORT": str(postgres.port),
             "CHATD_CHAOS_REDIS_PORT": str(redis.port),
         }

@@ -9,6 +9,7 @@ from devtools.chaos.audit import Moves
 from devtools.chaos.load.conversation import Seen
 from devtools.chaos.load.journal import Request
 from devtools.chaos.load.screen import text_of
+from devtools.chaos.notes import Refusal
 
 
 class Kind(enum.StrEnum):
@@ -105,6 +106,8 @@ class Evidence:
     starts: Mapping[str, float] = field(default_factory=dict)
     """When each chat worker, by its id, was ready; seconds since the epoch."""
     rest: Rest = Rest()
+    refusals: Sequence[Refusal] = ()
+    """Writes that the fence refused."""
 
 
 @dataclass(frozen=True, slots=True)

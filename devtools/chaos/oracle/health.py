@@ -12,6 +12,10 @@ BEYOND_EXPIRY = 5.0
 """Seconds that a runnable chat may be without a fresh lease, after the lease of its dead owner has expired."""
 
 
+ENOUGH_SLEEPERS = 5
+"""Workers that stand still, one of which at least was about to write when it fell asleep."""
+
+
 def judge_waits(waits: Sequence[Wait], terms: Terms) -> Iterator[Finding]:
     """Whatever was hit: who owns no chat has no lease that would have to expire, and the limit is the same."""
     for wait in waits:
@@ -52,7 +56,7 @@ def judge_promises(
 
 
 def judge_health(
-    fault: Fault, planned: int, blows: Sequence[Blow], took_over: Sequence[Passage], answers: int
+    fault: Fault, planned: int, blows: Sequence[Blow], took_over: Sequence[Passage], cost: Cost
 ) -> Iterator[Finding]:
     """`planned`: how many blows were to fall."""
     if len(blows) < planned:
@@ -67,5 +71,7 @@ def judge_health(
     hits = sum(blow.effect in (Effect.KILLED, Effect.FROZEN) for blow in blows)
     if fault.takes_over and len(took_over) < max(1, hits):
         yield Finding(Kind.WEAK, "I10", f"{len(took_over)} chats were taken over after {hits} blows that ask for it")
-    if not answers:
+    if fault.writes_late and len(blows) >= ENOUGH_SLEEPERS and not cost.refused:
+        yield Finding(Kind.WEAK, "I10", f"{len(blows)} workers stood still, and none of them wrote anything late")
+    if not cost.answers:
         yield Finding(Kind.WEAK, "I10", "no answer was saved")
