@@ -1,10 +1,14 @@
 """The fault suite's schedule is a function of the seed."""
 
+from collections import Counter
+from collections.abc import Callable
+
 import pytest
 
 from devtools.chaos.faults import FAULTS, Fault, Size
-from devtools.chaos.schedule import Strike, schedule
+from devtools.chaos.schedule import MOST_VARIANTS, Strike, schedule
 from devtools.chaos.strikes import BLOWS
+from devtools.chaos.strikes.inside import CLOCK_SHIFTS, MODES, PROCESSES, mode_of, process_of, shift_of
 
 every_fault = pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 
@@ -34,6 +38,32 @@ def test_pauses_and_lengths_are_those_of_the_fault(fault: Fault) -> None:
         for one in schedule(fault, 50, seed=1, long=long):
             assert fault.apart[0] <= one.after <= fault.apart[1]
             assert all(least <= part.lasts <= most and 0 <= part.pick < 1 for part in whole(one))
+
+
+@pytest.mark.parametrize(
+    ("name", "variant_of", "variants"),
+    [
+        ("clock-shift", shift_of, CLOCK_SHIFTS),
+        ("clock-shift-kill", shift_of, CLOCK_SHIFTS),
+        ("network-postgres", mode_of, tuple(MODES)),
+        ("network-redis", mode_of, tuple(MODES)),
+        ("commits-in-doubt", process_of, PROCESSES),
+    ],
+)
+def test_a_full_run_strikes_in_each_way_as_often_as_it_can(
+    name: str, variant_of: Callable[[Strike], object], variants: tuple[object, ...]
+) -> None:
+    runs = FAULTS[name].runs_in(Size.FULL)
+    for seed in range(20):
+        struck = Counter(variant_of(one) for one in schedule(FAULTS[name], runs, seed))
+        for variant, share in Counter(variants).items():
+            assert abs(struck[variant] - runs * share / len(variants)) < 1
+
+
+def test_each_way_of_striking_is_the_first_of_some_seed() -> None:
+    firsts = {shift_of(schedule(FAULTS["clock-shift"], 1, seed)[0]) for seed in range(100)}
+    assert firsts == set(CLOCK_SHIFTS)
+    assert all(MOST_VARIANTS % len(variants) == 0 for variants in (CLOCK_SHIFTS, MODES, PROCESSES))
 
 
 @every_fault

@@ -17,12 +17,14 @@ CLOCK_SHIFTS = (-86_400, -600, -5, 5, 600, 86_400)
 MODES = {"delay": 0.15, "drop": 0.0, "refuse": 0.0, "cut": 0.0}
 """Of the proxies, with their seconds."""
 CUT_EVERY = 0.5
+PROCESSES = ("web", "chat-worker", "chat-worker")
+"""Whose commits are left in doubt, in turn."""
 COMMITS_IN_DOUBT = "seed={seed}; commit_ambiguous=0.15; commit_terminated=0.15"
 
 
 async def shift_clock(target: Target, crowd: Crowd, one: Strike) -> list[Blow]:
     """One clock is wrong for a while."""
-    injections, shift = _injections(target), _shift(one)
+    injections, shift = _injections(target), shift_of(one)
     worker = await target.busy_worker(one.pick, within=BUSY_WITHIN)
     if worker is None or not injections.has_clock(worker.role, worker.pid):
         return []
@@ -39,7 +41,7 @@ async def shift_clock_and_kill(target: Target, crowd: Crowd, one: Strike) -> lis
     """While the clock of one chat worker is wrong, it must find out that the other is dead, neither early nor late."""
     killed = await target.busy_worker(one.pick, within=BUSY_WITHIN)
     left = [worker for worker in await target.workers() if killed is not None and worker.pid != killed.pid]
-    injections, shift = _injections(target), _shift(one)
+    injections, shift = _injections(target), shift_of(one)
     if killed is None or not left or not injections.has_clock(left[0].role, left[0].pid):
         return []
     injections.shift_clock(left[0].role, shift)
@@ -62,7 +64,7 @@ async def distort_hints(how: str, target: Target, crowd: Crowd, one: Strike) -> 
 
 async def leave_commits_in_doubt(target: Target, crowd: Crowd, one: Strike) -> list[Blow]:
     """The chat workers, or the web process: three COMMITs in ten happened, or not, and nobody is told."""
-    whose = "web" if one.pick < 0.3 else "chat-worker"
+    whose = process_of(one)
     told = f"{whose}: {COMMITS_IN_DOUBT.format(seed=int(one.pick * 1e6))}"
     ids = tuple(worker.worker_id for worker in await target.workers()) if whose == "chat-worker" else ()
     return await _for_a_while("database", told, target, crowd, one, doubtful=ids)
@@ -73,7 +75,7 @@ async def spoil_network(server: str, target: Target, crowd: Crowd, one: Strike) 
     worker = await target.busy_worker(one.pick, within=BUSY_WITHIN, role=BEHIND_PROXIES)
     if worker is None:
         return []
-    injections, mode = _injections(target), list(MODES)[int(one.pick * len(MODES))]
+    injections, mode = _injections(target), mode_of(one)
     proxy = injections.postgres if server == "postgres" else injections.redis
     at, streaming = time.time(), crowd.streaming
     try:
@@ -103,8 +105,17 @@ async def _for_a_while(
     return [Blow(one.what, at, time.time(), streaming, worker_ids=doubtful, times=times)] if times else []
 
 
-def _shift(one: Strike) -> int:
-    return CLOCK_SHIFTS[int(one.pick * len(CLOCK_SHIFTS))]
+def shift_of(one: Strike) -> int:
+    return CLOCK_SHIFTS[one.variant % len(CLOCK_SHIFTS)]
+
+
+def mode_of(one: Strike) -> str:
+    return list(MODES)[one.variant % len(MODES)]
+
+
+def process_of(one: Strike) -> str:
+    """Whose commits are left in doubt; the beginning of its role."""
+    return PROCESSES[one.variant % len(PROCESSES)]
 
 
 def _injections(target: Target) -> Injections:
