@@ -79,6 +79,7 @@ def summary(results: Sequence[Result], seed: int) -> dict[str, Any]:
         "handover_p99_s": _rounded(_percentile(handed, 99)),
         "begun_again": sum(result.cost.again for result in results),
         "violations": sum(kinds.values()),
+        "aims_missed": aims(results),
         "seed": seed,
         "faults": {result.fault.name: _details(result) for result in results},
     }

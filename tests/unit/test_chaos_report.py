@@ -32,6 +32,7 @@ def test_an_aim_that_was_missed_is_said() -> None:
     assert report.aims([RESULT]) == [
         "kill-worker: p50 7.00 s; the aim is 3 s", "kill-worker: p99 9.00 s; the aim is 6 s",
     ]  # fmt: skip
+    assert report.summary([RESULT], seed=7)["aims_missed"] == report.aims([RESULT])
 
 
 def test_the_table_has_a_line_for_each_fault() -> None:
