@@ -153,10 +153,28 @@ FAULTS = {
             (1, 2, 20), "kill Redis", begins_again=False,
         ),
         Fault(
+            "redis-clients",
+            "Redis closes every connection and answers nobody for 1.5 s",
+            "answers go on without Redis and are seen again when it is back; none is begun again",
+            (0, 1, 20), "cut off everybody from Redis", begins_again=False,
+        ),
+        Fault(
             "postgres-immediate",
             "Postgres stops as in a crash and starts again",
             "answers that were under way are saved once; none is begun again",
             (1, 2, 10), "crash Postgres", begins_again=False, commits_in_doubt=True,
+        ),
+        Fault(
+            "postgres-fast",
+            "Postgres ends every transaction, stops in good order and starts again",
+            "answers that were under way are saved once; none is begun again",
+            (0, 1, 10), "restart Postgres", begins_again=False, commits_in_doubt=True,
+        ),
+        Fault(
+            "kill-helpers",
+            "kill -9 of beat and of the maintenance worker at once",
+            "nobody notices; no answer is begun again",
+            (0, 1, 20), "kill beat and the maintenance worker", begins_again=False, whole_previews=True,
         ),
         Fault(
             "beat-stopped",

@@ -13,6 +13,7 @@ from devtools.chaos.strikes.workers import kill_worker
 from devtools.chaos.target import Target
 
 POSTS_AT_ONCE = 8
+HELPERS = frozenset({"beat", "maintenance"})
 
 
 async def kill_web(target: Target, crowd: Crowd, one: Strike) -> list[Blow]:
@@ -26,6 +27,19 @@ async def kill_web(target: Target, crowd: Crowd, one: Strike) -> list[Blow]:
     blow = on_nobody(one, crowd)
     await posts
     await gone(pid)
+    return [blow]
+
+
+async def kill_helpers(target: Target, crowd: Crowd, one: Strike) -> list[Blow]:
+    """Beat and the maintenance worker, at once."""
+    pids = target.pids()
+    if HELPERS - pids.keys():
+        return []
+    for role in HELPERS:
+        send(pids[role], signal.SIGKILL)
+    blow = on_nobody(one, crowd)
+    for role in HELPERS:
+        await gone(pids[role])
     return [blow]
 
 
