@@ -94,3 +94,10 @@ def test_the_demo_model_gives_that_answer() -> None:
     script = script_for(read_conversation([{"role": "user", "content": wording.message}]))
     assert "".join(script.text) == wording.answer
     assert script.interval == 0.1
+
+
+def test_a_stream_that_is_refused_is_wrong_once_unless_the_server_cannot_serve() -> None:
+    screen = Screen()
+    for code in (503, 404, 404, 500, 503):
+        screen.refuse(code)
+    assert screen.wrong == ["the stream was refused with 404", "the stream was refused with 500"]

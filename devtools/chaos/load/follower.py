@@ -59,7 +59,9 @@ class Follower:
             self.connections += 1
             try:
                 await self._listen(connection)
-            except (OSError, EOFError, HttpError, ValueError):
+            except HttpError as error:
+                self.screen.refuse(error.status)
+            except (OSError, EOFError, ValueError):
                 pass  # the server is gone, or silent: come back
             finally:
                 await connection.close()

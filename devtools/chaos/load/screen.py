@@ -6,6 +6,8 @@ Also a strict reader: whatever the contract of the stream forbids is noted in `w
 from dataclasses import dataclass, field
 from typing import Any
 
+UNAVAILABLE = 503
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -60,6 +62,12 @@ class Screen:
             self._forget_live()
         elif name == "message_part":
             self._part(data)
+
+    def refuse(self, status: int) -> None:
+        """The stream was refused with this status of HTTP; a server that cannot reach its database says 503."""
+        what = f"the stream was refused with {status}"
+        if status != UNAVAILABLE and what not in self.wrong:
+            self.wrong.append(what)
 
     @property
     def is_idle(self) -> bool:
