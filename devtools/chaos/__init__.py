@@ -60,6 +60,8 @@ def _run(chosen: options.Options) -> int:
     ):
         _say(f"starting a Chatd with the settings “{profile.name}” …")
         with _target(folder / profile.name.replace(" ", "-"), profile) as target:
+            if chosen.size is not options.Size.SHORT:
+                _warm_up(target, chosen)
             results += [_one(target, fault, chosen, folder) for fault in faults]
     figures = report.summary(results, chosen.seed)
     (folder / "report.json").write_text(json.dumps(figures, indent=2))
@@ -88,6 +90,13 @@ def _possible(faults: Sequence[Fault]) -> Iterator[Fault]:
             _say(f"{fault.name}: left out, it needs Linux and a C compiler (Debian, Ubuntu: apt install gcc libc6-dev)")
         else:
             yield fault
+
+
+def _warm_up(target: Any, chosen: options.Options) -> None:
+    from devtools.chaos import campaign
+
+    if not asyncio.run(campaign.warm_up(target, chats=chosen.chats)):
+        _say("the warm-up did not come to rest in time: what processes hold is compared with that all the same")
 
 
 def _one(target: Any, fault: Any, chosen: options.Options, folder: Path) -> Any:

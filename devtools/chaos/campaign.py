@@ -77,6 +77,18 @@ async def run(
     return result
 
 
+async def warm_up(target: Target, *, chats: int = CHATS) -> bool:
+    """People talk until each has seen an answer grow, and fall silent. What processes hold then is what they need, and
+    later rests are compared with it. Whether it came to that.
+    """
+    patience = target.profile.lease_ttl + QUIET_BEYOND_EXPIRY
+    service = Service(target.stack.url, target.stack.token)
+    async with talking(service, Journal(), chats=chats, name="warm-up", seed="warm-up", patience=patience) as crowd:
+        streamed = await crowd.until_all_have_streamed(within=WHOLE_WITHIN)
+    rest = await target.rest(within=patience, is_warm=True)
+    return streamed and rest.came
+
+
 def terms_of(target: Target, fault: Fault) -> Terms:
     return Terms(target.profile.lease_ttl, loses_previews=fault.loses_previews)
 

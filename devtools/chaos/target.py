@@ -21,6 +21,7 @@ import redis
 from config import embedded
 from devtools.chaos import audit
 from devtools.chaos.faults import Profile
+from devtools.chaos.growth import Growth, Holding
 from devtools.chaos.injection.handles import Injections
 from devtools.chaos.oracle.evidence import Rest
 from devtools.stack import Stack
@@ -30,8 +31,6 @@ CHAT_WORKERS = 2
 LOOK_EVERY = 0.1
 ANSWER_WITHIN = 30.0
 """Seconds for one question to the database, while it is being broken."""
-ROOM_TO_GROW = {"num_fds": 40, "num_threads": 20}
-"""What a process may hold more than at the rest before: pools fill, caches warm."""
 
 WORKERS = """
 SELECT process.pid, process.worker_id::text, array_remove(array_agg(chat.id::text), NULL)
@@ -44,6 +43,9 @@ SELECT (SELECT count(*) FROM chat_runnerlease), (SELECT count(*) FROM chat_queue
     (SELECT count(*) FROM chat_chat WHERE status IN ('running', 'interrupting') OR runner_id IS NOT NULL),
     (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
         AND state LIKE 'idle in transaction%' AND now() - state_change > interval '1 second')
+"""
+CONNECTIONS = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 
 
@@ -62,8 +64,7 @@ class Target:
         """`noted`: the folder into which its processes write their notes."""
         self.stack, self.profile, self.noted, self.injections = stack, profile, noted, injections
         self._addresses = embedded.addresses(stack.data_dir)
-        self._sizes: dict[int, dict[str, int]] = {}
-        self._warm: set[int] = set()  # pids that had their first rest before the last one
+        self._growth = Growth()
 
     @property
     def data_dir(self) -> Path:
@@ -152,42 +153,34 @@ class Target:
 
     # --- rest ----------------------------------------------------------------------------------------------------
 
-    async def rest(self, *, within: float) -> Rest:
-        """Wait until nothing goes on any more, so many seconds at most; what is left then."""
+    async def rest(self, *, within: float, is_warm: bool = False) -> Rest:
+        """Wait until nothing goes on any more, so many seconds at most; what is left then. `is_warm`: this is the rest
+        after a warm-up, with which later ones are compared.
+        """
         deadline = time.monotonic() + within
         leases, queued, unfinished, idle = (await self.query(UNFINISHED))[0]
         while (leases or queued or unfinished or idle) and time.monotonic() < deadline:
             await asyncio.sleep(LOOK_EVERY)
             leases, queued, unfinished, idle = (await self.query(UNFINISHED))[0]
         came = not (queued or unfinished)
-        return Rest(came, leases, idle, await asyncio.to_thread(self._keys_without_ttl), tuple(self._grown()))
+        grown = self._growth.look(await self._holdings(), is_warm=is_warm)
+        return Rest(came, leases, idle, await asyncio.to_thread(self._keys_without_ttl), tuple(grown))
 
     def _keys_without_ttl(self) -> tuple[str, ...]:
         """Of ours; what Celery's broker keeps for its queues has no end by design."""
         with self.redis() as client:
             return tuple(key.decode() for key in client.scan_iter("chatd:*", count=1000) if client.ttl(key) == -1)
 
-    def _grown(self) -> list[str]:
-        """Processes that hold much more than at an earlier rest, in words; remembers what they hold now.
-
-        Nothing is said of the first rest of a process: its pools were not full yet.
-        """
-        found, now = [], {}
+    async def _holdings(self) -> list[Holding]:
+        connections = (await self.query(CONNECTIONS))[0][0]
+        found = [Holding("the database", 0, {"connections": connections})]
         for role, pid in self.pids().items():
             try:
                 process = psutil.Process(pid)
-                now[pid] = {"num_fds": process.num_fds(), "num_threads": process.num_threads()}
+                counts = {"descriptors": process.num_fds(), "threads": process.num_threads()}
             except psutil.Error:
                 continue
-            for what, count in now[pid].items():
-                before = self._sizes.get(pid, {}).get(what) if pid in self._warm else None
-                if before is not None and count > before + ROOM_TO_GROW[what]:
-                    found.append(f"{role} (pid {pid}) had {before} {what[4:]} at the last rest and has {count}")
-        # The smallest ever, so that slow growth is seen as well.
-        for pid, sizes in now.items():
-            for what, count in self._sizes.get(pid, {}).items():
-                sizes[what] = min(sizes[what], count) if pid in self._warm else sizes[what]
-        self._warm, self._sizes = set(self._sizes), now
+            found.append(Holding(role, pid, counts))
         return found
 
     def log_lines(self, event: str) -> list[dict[str, Any]]:

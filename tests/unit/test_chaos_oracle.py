@@ -193,7 +193,7 @@ PLANTED: dict[str, tuple[Callable[[], Evidence], set[tuple[Kind, str]]]] = {
     "leases are left": (lambda: replace(SOUND, rest=Rest(leases=2)), {(Kind.LEFT_OVER, "I9")}),
     "transactions are left": (lambda: replace(SOUND, rest=Rest(idle_transactions=1)), {(Kind.LEFT_OVER, "I9")}),
     "keys are left": (lambda: replace(SOUND, rest=Rest(keys_without_ttl=("chatd:x",))), {(Kind.LEFT_OVER, "I9")}),
-    "a process grows": (lambda: replace(SOUND, rest=Rest(grown=("web had 9 fds",))), {(Kind.LEFT_OVER, "I9")}),
+    "a process grows": (lambda: replace(SOUND, rest=Rest(grown=("web had 9 threads",))), {(Kind.LEFT_OVER, "I9")}),
     "there is no rest": (lambda: replace(SOUND, rest=Rest(came=False)), {(Kind.STUCK, "I6")}),
 }
 

@@ -36,6 +36,17 @@ class Crowd:
             return False
         return True
 
+    async def until_all_have_streamed(self, *, within: float) -> bool:
+        """Whether everybody has seen an answer grow within so many seconds."""
+        still = list(self._conversations)
+        try:
+            async with asyncio.timeout(within):
+                while still := [one for one in still if not one.is_streaming]:  # noqa: ASYNC110  (as above)
+                    await asyncio.sleep(LOOK_EVERY)
+        except TimeoutError:
+            return False
+        return True
+
     async def until_one_ends(self, chat_ids: Collection[str], *, within: float) -> bool:
         """Return in the moment in which somebody has seen the last word of an answer in one of these chats, and the
         worker is about to save it; False if nobody has within so many seconds.
