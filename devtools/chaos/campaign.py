@@ -166,6 +166,7 @@ def verdict(fault: Fault, plan: Sequence[Strike], blows: list[Blow], evidence: E
         unprovoked=measures.unprovoked(evidence.moves, blows, terms.lease_ttl),
         by_itself=measures.by_itself(evidence.moves),
         refused=len(evidence.refusals),
+        refused_late=measures.refused_late(evidence.refusals, blows, terms.lease_ttl),
         previews=len(replaced),
         previews_whole=sum(texts.get(one.message_id) == one.live for one in replaced),
     )

@@ -124,7 +124,7 @@ FAULTS = {
             "SIGSTOP of a chat worker for longer than its leases last, then SIGCONT",
             "others finish its answers; what it writes late is refused",
             (1, 2, 20), "stop a chat worker", profile=SHORT_LEASE, lasts=(7.0, 10.0), lasts_in_full=(7.0, 14.0),
-            at_end=0.7, takes_over=True, writes_late=True,
+            at_end=0.9, takes_over=True, writes_late=True,
         ),
         Fault(
             "blocked-loop",
@@ -138,7 +138,7 @@ FAULTS = {
             "no thread of a chat worker runs for longer than its leases last",
             "others finish its answers; what it writes late is refused",
             (0, 1, 10), "block the interpreter of a chat worker", profile=SHORT_LEASE, lasts=(7.0, 10.0),
-            lasts_in_full=(7.0, 60.0), at_end=0.7, takes_over=True, writes_late=True,
+            lasts_in_full=(7.0, 60.0), at_end=0.9, takes_over=True, writes_late=True,
         ),
         Fault(
             "flushall",

@@ -15,6 +15,7 @@ from itertools import pairwise
 from devtools.chaos import provocation
 from devtools.chaos.audit import Move, Moves
 from devtools.chaos.blows import Blow, Effect
+from devtools.chaos.notes import Refusal
 from devtools.chaos.provocation import Window, is_in
 
 
@@ -56,6 +57,8 @@ class Cost:
     """Answers that a runner began once more which had begun them itself."""
     refused: int = 0
     """Writes of whoever had lost its chat."""
+    refused_late: int = 0
+    """Of those: such as came when somebody who had stood still woke up."""
     previews: int = 0
     """Live texts that became an answer."""
     previews_whole: int = 0
@@ -126,6 +129,12 @@ def by_itself(moves: Moves) -> int:
         for of_chat in moves.values()
         for before, after in pairwise(of_chat)
     )
+
+
+def refused_late(refusals: Iterable[Refusal], blows: Iterable[Blow], lease_ttl: float) -> int:
+    """What the fence refused from when the lease of a frozen worker expired until it was sound again."""
+    sleeps = [(one.at + lease_ttl, one.until + lease_ttl) for one in blows if one.effect is Effect.FROZEN]
+    return sum(is_in(refusal.at, sleeps) for refusal in refusals)
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:

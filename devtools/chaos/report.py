@@ -105,6 +105,7 @@ def _details(result: Result) -> dict[str, Any]:
         "begun_again": result.cost.again,
         "begun_again_by_itself": result.cost.by_itself,
         "refused": result.cost.refused,
+        "refused_late": result.cost.refused_late,
         "previews": result.cost.previews,
         "previews_whole": result.cost.previews_whole,
         "seconds": round(result.seconds, 1),

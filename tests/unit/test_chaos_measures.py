@@ -16,10 +16,12 @@ from devtools.chaos.measures import (
     by_itself,
     handovers,
     percentile,
+    refused_late,
     takeovers,
     unprovoked,
     waits,
 )
+from devtools.chaos.notes import Refusal
 from tests.blows import AWAY, CHAT, FROZEN, KILL, LEASE_TTL, STARTS, TOLD, move
 
 TAKEN = {CHAT: [move(9.0, "w1"), move(12.5, "w2", 2), move(15.0, None, 0, "waiting", 2)]}
@@ -157,6 +159,14 @@ def test_an_answer_is_begun_again_by_itself_where_its_runner_stays_the_same() ->
     assert by_itself({CHAT: first}) == 0
     assert by_itself({CHAT: [*first, move(3, "w2", 2), move(4, "w2", 1, history=4)]}) == 0
     assert by_itself({CHAT: [*first, move(3, "w1", 2), move(4, "w1", 2), move(5, "w1", 3)]}) == 2
+
+
+def test_a_write_is_late_where_somebody_who_stood_still_wakes_up() -> None:
+    def late(at: float, blow: Blow = FROZEN) -> int:
+        return refused_late([Refusal(at, "chat-worker-1")], [blow], LEASE_TTL)
+
+    assert (late(18.0), late(23.9)) == (1, 1)
+    assert (late(15.9), late(24.1), late(18.0, KILL)) == (0, 0, 0), "of somebody who lost its chat for another reason"
 
 
 def test_percentiles_are_values_that_were_measured() -> None:

@@ -100,5 +100,7 @@ def test_the_oracle_knows_its_own_health_when(
 def test_sleepers_of_whom_none_writes_late_prove_nothing(
     fault: str, blows: int, refused: int, kinds: list[Kind]
 ) -> None:
-    found = judge_health(FAULTS[fault], blows, [FROZEN] * blows, [PASSAGE] * blows, Cost(20, 9, refused=refused))
+    found = judge_health(
+        FAULTS[fault], blows, [FROZEN] * blows, [PASSAGE] * blows, Cost(20, 9, refused=9, refused_late=refused)
+    )
     assert [one.kind for one in found] == kinds

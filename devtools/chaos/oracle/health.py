@@ -71,7 +71,7 @@ def judge_health(
     hits = sum(blow.effect in (Effect.KILLED, Effect.FROZEN) for blow in blows)
     if fault.takes_over and len(took_over) < max(1, hits):
         yield Finding(Kind.WEAK, "I10", f"{len(took_over)} chats were taken over after {hits} blows that ask for it")
-    if fault.writes_late and len(blows) >= ENOUGH_SLEEPERS and not cost.refused:
+    if fault.writes_late and len(blows) >= ENOUGH_SLEEPERS and not cost.refused_late:
         yield Finding(Kind.WEAK, "I10", f"{len(blows)} workers stood still, and none of them wrote anything late")
     if not cost.answers:
         yield Finding(Kind.WEAK, "I10", "no answer was saved")
