@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -45,11 +46,25 @@ def struck(target: Target, folder: Path, name: str, times: int = 1) -> Result:
     return result
 
 
+def found_dead(target: Target) -> dict[str, datetime]:
+    """When each killed worker was found, and its leases taken instead of waited for; by the clock of who found it."""
+    found: dict[str, datetime] = {}
+    for line in target.log_lines("worker.found_dead"):
+        for worker_id in line["workers"]:
+            found.setdefault(worker_id, datetime.fromisoformat(line["timestamp"]))
+    return found
+
+
 def test_killed_chat_workers_lose_nothing_and_others_go_on_before_the_lease_expires(
     target: Target, tmp_path: Path
 ) -> None:
     result = struck(target, tmp_path, "kill-worker", times=2)
-    assert all(passage.took and passage.took < INJECTED.lease_ttl for passage in result.takeovers)
+    found = found_dead(target)
+    assert result.takeovers
+    for passage in result.takeovers:
+        assert passage.took is not None
+        taken_at = datetime.fromtimestamp(passage.blow.at + passage.took, UTC)
+        assert all(found[worker_id] < taken_at for worker_id in passage.blow.worker_ids)
 
 
 def test_the_successors_of_all_killed_chat_workers_go_on(target: Target, tmp_path: Path) -> None:
@@ -85,7 +100,9 @@ def test_a_web_process_killed_between_messages_keeps_what_it_acknowledged(target
 @pytest.mark.skipif(not can_shift_clocks(), reason="needs Linux and a C compiler (Debian: apt install gcc libc6-dev)")
 def test_a_chat_worker_whose_clock_is_wrong_takes_over_from_one_that_was_killed(target: Target, tmp_path: Path) -> None:
     result = struck(target, tmp_path, "clock-shift-kill")
-    assert all(passage.took and passage.took < INJECTED.lease_ttl for passage in result.takeovers)
+    killed = {worker_id for passage in result.takeovers for worker_id in passage.blow.worker_ids}
+    assert killed
+    assert killed <= found_dead(target).keys()
 
 
 def test_everything_is_found_without_hints_and_wake_ups(target: Target, tmp_path: Path) -> None:

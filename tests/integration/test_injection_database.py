@@ -24,7 +24,7 @@ CLIENTS = 12
 
 @pytest.fixture
 def owner(user: Any, demo_url: str, settings: Any) -> Any:
-    settings.CHATD_LEASE_TTL, settings.CHATD_HEARTBEAT_INTERVAL = 3.0, 0.5
+    settings.CHATD_LEASE_TTL, settings.CHATD_HEARTBEAT_INTERVAL = 6.0, 0.5
     catalogue._kept.clear()
     register_model("demo:demo", base_url=demo_url, default=True)
     return user
