@@ -10,8 +10,6 @@ from devtools.chaos.oracle.evidence import Evidence, Finding, Kind, Terms
 
 BEYOND_EXPIRY = 5.0
 """Seconds that a runnable chat may be without a fresh lease, after the lease of its dead owner has expired."""
-
-
 ENOUGH_SLEEPERS = 5
 """Workers that stand still, one of which at least was about to write when it fell asleep."""
 
