@@ -1,4 +1,7 @@
-"""Providers and models can be changed here. A provider's key goes in and never comes out again, for nobody."""
+"""Providers and models can be changed here. A provider's key goes in and never comes out again, for nobody.
+
+Nor does it go anywhere else: whoever sends a provider's requests to another place brings the key for it.
+"""
 
 from typing import Any
 
@@ -11,6 +14,11 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminURLInputWidget,
 from chat.admin.readonly import Listing
 from chat.catalogue import register_model
 from chat.models import ChatModel, ModelProvider
+
+KEY_STAYS_BEHIND = (
+    "The stored key was given for the old kind and base URL, and is not sent anywhere else: enter the key for the new "
+    "ones, or remove the stored one."
+)
 
 
 class ProviderForm(forms.ModelForm):
@@ -25,13 +33,21 @@ class ProviderForm(forms.ModelForm):
         required=False,
         strip=True,
         widget=UnfoldAdminPasswordWidget(render_value=False, attrs={"autocomplete": "new-password"}),
-        help_text="Kept encrypted and never shown. Empty: the stored key stays.",
+        help_text="Kept encrypted, never shown. Empty: the stored key stays. Another kind or base URL needs it anew.",
     )
     remove_key = forms.BooleanField(required=False, label="Remove the stored key", widget=UnfoldBooleanSwitchWidget)
 
     class Meta:
         model = ModelProvider
         fields = ("name", "kind", "base_url", "enabled")
+
+    def clean(self) -> dict[str, Any]:
+        """A stored key goes only where it was meant to go: who knows it may send it elsewhere."""
+        data = super().clean() or self.cleaned_data
+        moved = [name for name in ("kind", "base_url") if name in data and data[name] != getattr(self.instance, name)]
+        if moved and self.instance.encrypted_key and not (data.get("api_key") or data.get("remove_key")):
+            self.add_error("api_key", KEY_STAYS_BEHIND)
+        return data
 
     def save(self, commit: bool = True) -> Any:
         if self.cleaned_data["remove_key"]:

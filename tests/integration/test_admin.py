@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from chat import transitions
+from chat.admin.catalogue import KEY_STAYS_BEHIND
 from chat.catalogue import register_model
 from chat.execution import State
 from chat.models import ApiToken, Chat, ChatModel, ModelProvider, RunnerLease
@@ -169,6 +170,27 @@ def test_a_key_goes_in_stays_is_replaced_and_is_removed(superuser: Client, rows:
     assert ModelProvider.objects.get(pk=provider.pk).api_key == "another"
     superuser.post(detail_of("modelprovider", provider), {**form, "remove_key": "on"})
     assert ModelProvider.objects.get(pk=provider.pk).api_key == ""
+
+
+@pytest.mark.parametrize(
+    "moved", [{"base_url": "https://elsewhere.example/v1"}, {"kind": "anthropic"}, {"base_url": " "}]
+)
+def test_a_stored_key_is_sent_nowhere_else(superuser: Client, rows: dict[str, Any], moved: dict[str, str]) -> None:
+    provider = rows["modelprovider"]
+    ModelProvider.objects.filter(pk=provider.pk).update(base_url="https://here.example/v1")
+    here = {"name": "openai", "kind": "openai", "base_url": "https://here.example/v1", "enabled": "on"}
+    before = ModelProvider.objects.values().get(pk=provider.pk)
+    answer = superuser.post(detail_of("modelprovider", provider), {**here, **moved})
+    assert KEY_STAYS_BEHIND in answer.content.decode()
+    assert ModelProvider.objects.values().get(pk=provider.pk) == before
+    superuser.post(detail_of("modelprovider", provider), {**here, **moved, "api_key": "for the new place"})
+    assert ModelProvider.objects.get(pk=provider.pk).api_key == "for the new place"
+    superuser.post(detail_of("modelprovider", provider), {**here, "remove_key": "on"})
+    there = ModelProvider.objects.get(pk=provider.pk)
+    assert (there.api_key, there.kind, there.base_url) == ("", "openai", here["base_url"])
+    superuser.post(detail_of("modelprovider", provider), {**here, **moved})
+    moved_to = ModelProvider.objects.values(*moved).get(pk=provider.pk)
+    assert moved_to == {name: value.strip() for name, value in moved.items()}, "without a key there is nothing to keep"
 
 
 def test_a_provider_is_added_with_its_key(superuser: Client) -> None:
