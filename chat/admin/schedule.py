@@ -50,6 +50,20 @@ class TaskForm(beat.PeriodicTaskForm):
             self.fields["regtask"].widget = TaskSelect()
             self.fields["task"].widget = UnfoldAdminTextInputWidget()
 
+    def clean(self) -> Any:
+        self.cleaned_data.setdefault("task", self.instance.task)  # the form of an entry of Chatd's does not ask for it
+        return super().clean()
+
+
+def _built_in(task: PeriodicTask | None) -> bool:
+    """Whether it is Chatd's. It is known by its name: under another one, the next migrate would make it again."""
+    return task is not None and ScheduleDefault.objects.filter(name=task.name).exists()
+
+
+def _known_as(task: PeriodicTask) -> str:
+    """By which its last run is known; an entry may be called anything."""
+    return str(task.task).removeprefix("chatworker.")
+
 
 class TaskList(PagedList):
     """The tasks of a page know of their last runs, all asked for at once."""
@@ -59,9 +73,9 @@ class TaskList(PagedList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         tasks: list[Any] = list(self.result_list)
-        known = last_runs([task.name for task in tasks])
+        known = last_runs([_known_as(task) for task in tasks])
         for task in tasks:
-            task.known_run = known.get(task.name)
+            task.known_run = known.get(_known_as(task))
         self.result_list = tasks
 
 
@@ -130,10 +144,21 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, Listing):
     def crontab_translation(self, task: PeriodicTask) -> str:
         return task.crontab.human_readable if task.crontab else "-"
 
+    # --- what may be changed -------------------------------------------------------------------------------------
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What belongs to Chatd is paused, not deleted: the next migration would make it again."""
-        built_in = obj is not None and ScheduleDefault.objects.filter(name=obj.name).exists()
-        return not built_in and bool(super().has_delete_permission(request, obj))
+        """What belongs to Chatd is paused, not deleted: the next migrate would make it again."""
+        return not _built_in(obj) and bool(super().has_delete_permission(request, obj))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fixed = ("name", "regtask", "task") if _built_in(obj) else ()
+        return (*super().get_readonly_fields(request, obj), *fixed)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if not _built_in(obj):
+            return self.fieldsets
+        shown = {"What is run": {"fields": ("task", "args", "kwargs"), "classes": ("collapse",)}}
+        return [(title, shown.get(title, options)) for title, options in self.fieldsets]
 
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
         """Saving a paused task would forget when it ran last."""

@@ -71,6 +71,39 @@ def test_a_task_is_slowed_down_by_another_interval(superuser: Client, task: Peri
     assert (task.enabled, task.last_run_at.year) == (False, 2026), "and paused as it was, it still says when it ran"
 
 
+def test_an_entry_of_chatd_s_keeps_its_name_and_its_task(superuser: Client, task: PeriodicTask) -> None:
+    where = reverse("admin:django_celery_beat_periodictask_change", args=[task.pk])
+    asked = superuser.get(where).context["adminform"].form.fields
+    assert not {"name", "task", "regtask"} & asked.keys()
+    renamed = {"name": "off", "task": "other", "regtask": "chatworker.purge", "interval": task.interval_id}
+    answer = superuser.post(where, {**renamed, "args": "[]", "kwargs": "{}", "description": "ours"})
+    assert answer.status_code == 302, answer.context["errors"]
+    task.refresh_from_db()
+    assert (task.name, task.task) == ("reap_stale_leases", "chatworker.reap_stale_leases")
+    assert (task.description, task.enabled) == ("ours", False), "and the rest is changed"
+
+
+def test_an_entry_of_somebody_s_own_is_renamed_and_runs_something_else(superuser: Client, task: PeriodicTask) -> None:
+    mine = PeriodicTask.objects.create(name="mine", task="chatworker.purge", interval=task.interval)
+    where = reverse("admin:django_celery_beat_periodictask_change", args=[mine.pk])
+    renamed = {"name": "yours", "task": "other", "interval": task.interval_id, "args": "[]", "kwargs": "{}"}
+    answer = superuser.post(where, renamed)
+    assert answer.status_code == 302, answer.context["errors"]
+    mine.refresh_from_db()
+    assert (mine.name, mine.task) == ("yours", "other")
+
+
+def test_the_last_run_is_that_of_the_task_whatever_the_entry_is_called(superuser: Client, task: PeriodicTask) -> None:
+    at_night = PeriodicTask.objects.create(name="at night", task=task.task, interval=task.interval, enabled=False)
+    with noted_tick("reap_stale_leases") as did:
+        did["reaped"] = 5
+    listed = superuser.get(LIST).context["cl"].result_list
+    assert {entry.pk for entry in listed if entry.known_run and entry.known_run.did == {"reaped": 5}} == {
+        task.pk,
+        at_night.pk,
+    }
+
+
 def test_a_task_runs_at_once_in_its_queue(superuser: Client, task: PeriodicTask, sent: list[Any]) -> None:
     assert "Sent to run now: reap_stale_leases." in press(superuser, task, "run_now").content.decode()
     chosen = {"action": "run_now", "_selected_action": [task.pk]}
