@@ -46,7 +46,10 @@ class ChatAdmin(Window):
     list_filter = (StateFilter,)
     list_select_related = ("owner",)
     search_fields = ("id",)  # what is searched: get_search_results
-    search_help_text = "The beginning of an id, an owner's name, or a word of a title (among the 20,000 newest chats)"
+    search_help_text = (
+        "An owner's name, the beginning of an id (8 digits or more), "
+        "or a word of a title (among the 20,000 newest chats)"
+    )
     ordering = ("-updated_at",)
     change_form_outer_before_template = "admin/chat/chat/above.html"
     fieldsets = (

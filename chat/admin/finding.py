@@ -22,28 +22,30 @@ NEWEST_MESSAGES = 100_000
 MOST_FOUND = 1_000
 """Chats that a search in titles, or for invalid ones, shows."""
 _DIGITS = 32
+FEWEST_DIGITS = 8
+"""Of the beginning of an id: as many as a list shows. Fewer may as well be a year, a word or a name: "2024", "cafe"."""
 
 
 def ids_beginning_with(text: str) -> tuple[UUID, UUID] | None:
     """The first and the last id that begin so; None if no id does. Dashes are optional."""
     digits = text.strip().lower().replace("-", "")
-    if not 4 <= len(digits) <= _DIGITS or set(digits) - set("0123456789abcdef"):
+    if not FEWEST_DIGITS <= len(digits) <= _DIGITS or set(digits) - set("0123456789abcdef"):
         return None
     return UUID(digits.ljust(_DIGITS, "0")), UUID(digits.ljust(_DIGITS, "f"))
 
 
 def search_chats(chats: QuerySet[Any], text: str) -> QuerySet[Any]:
-    """Chats whose id begins with `text`, or whose owner's name is `text`, or with it in a title among the newest."""
+    """Of the owner who is called `text`; else those whose id begins so; else the newest with `text` in the title."""
     text = text.strip()
     if not text:
         return chats
-    if ids := ids_beginning_with(text):
-        found = chats.filter(pk__range=ids)
-        if len(text) == 36 or found.exists():
-            return found
     people = get_user_model().objects.filter(**{get_user_model().USERNAME_FIELD: text})
     if owner := people.values_list("pk", flat=True).first():
         return chats.filter(owner=owner)
+    if ids := ids_beginning_with(text):
+        found = chats.filter(pk__range=ids)
+        if ids[0] == ids[1] or found.exists():
+            return found
     return chats.filter(pk__in=_titled(text))
 
 

@@ -35,7 +35,7 @@ class _OfAChat(Window):
 
     list_select_related = ("chat",)
     search_fields = ("id",)  # what is searched: get_search_results
-    search_help_text = "A message's number, or the beginning of a chat's id"
+    search_help_text = "A message's number, or the beginning of a chat's id (8 digits or more)"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         first_text = Left(Cast(KT("parts__0__text"), TextField()), EXCERPT)

@@ -32,6 +32,12 @@ def by_state(user: Any, published: list[Any]) -> dict[State, UUID]:
     return {state: chat_in(state, user, owned=state is State.R0) for state in LIVE_STATES}
 
 
+def chat_with_id(beginning: str, owner: Any) -> UUID:
+    """An untitled idle chat."""
+    chat = Chat.objects.create(pk=UUID(f"{beginning:f<32}"), owner=owner, model="demo:demo", status="waiting")
+    return chat.pk
+
+
 FILTERS = {
     "waiting": {"W"},
     "running": {"R0", "R1"},
@@ -69,6 +75,28 @@ def test_chats_are_found_by_id_owner_and_title(
         assert listed(superuser, CHATS, q=text) == {theirs}, text
     assert listed(superuser, CHATS, q=user.username) == set(by_state.values())
     assert listed(superuser, CHATS, q="nobody says this") == set()
+
+
+@pytest.mark.parametrize("name", ["abba", "cafe", "2024", "deadbeef"])
+def test_an_owner_is_found_by_a_name_that_an_id_begins_with(
+    superuser: Client, user: Any, django_user_model: Any, by_state: dict[State, UUID], name: str
+) -> None:
+    """Chats whose ids begin so are of somebody else."""
+    chat_with_id(name, user)
+    theirs = chat_in(State.W, django_user_model.objects.create_user(name))
+    assert listed(superuser, CHATS, q=name) == {theirs}
+
+
+@pytest.mark.parametrize("word", ["cafe", "2024", "deadbee", "deadbeef"])
+def test_a_word_that_could_be_the_beginning_of_an_id_is_found_in_titles(
+    superuser: Client, user: Any, by_state: dict[State, UUID], word: str
+) -> None:
+    """Of eight digits and more only where no id begins so."""
+    titled = by_state[State.W]
+    Chat.objects.filter(pk=titled).update(title=f"Notes about {word}")
+    assert listed(superuser, CHATS, q=word) == {titled}
+    begins_so = chat_with_id(word, user)
+    assert listed(superuser, CHATS, q=word) == ({begins_so} if len(word) >= 8 else {titled})
 
 
 def test_a_title_is_searched_among_the_newest_chats_only(

@@ -39,7 +39,7 @@ def _asked_for() -> dict[str, str]:
         f"chats, archived, page {LAST_PAGE}": f"{CHATS}?is=archived&p={LAST_PAGE}",
         "chats, sorted by a column": f"{CHATS}?o=6",
         "chats, by id": f"{CHATS}?q={chat.pk}",
-        "chats, by the beginning of an id": f"{CHATS}?q={str(chat.pk)[:6]}",
+        "chats, by the beginning of an id": f"{CHATS}?q={str(chat.pk)[:8]}",
         "chats, by owner": f"{CHATS}?q={chat.owner.get_username()}",
         "chats, by title": f"{CHATS}?q={chat.title.split(' ')[0]}",
         "chats, nothing found": f"{CHATS}?q=zzzzqqq",
