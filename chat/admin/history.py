@@ -91,7 +91,7 @@ class ChatMessageAdmin(_OfAChat):
         if not on_list:
             return rows
         rows = rows.defer("parts")
-        if OF_CHAT in request.GET or request.GET.get("q"):
+        if OF_CHAT in request.GET or request.GET.get("q", "").strip():
             return rows
         newest = ChatMessage.objects.order_by("-id").values_list("id", flat=True).first() or 0
         return rows.filter(id__gt=newest - NEWEST_MESSAGES)

@@ -126,6 +126,7 @@ def test_without_a_chat_the_newest_messages_are_listed(
     monkeypatch.setattr("chat.admin.history.NEWEST_MESSAGES", 4)
     newest = set(ChatMessage.objects.order_by("-pk").values_list("pk", flat=True)[:4])
     assert listed(superuser, MESSAGES) == newest
+    assert listed(superuser, MESSAGES, q=" ") == newest, "a search for nothing is none"
     assert listed(superuser, MESSAGES, chat__id__exact=by_state[State.W]) != newest
 
 
