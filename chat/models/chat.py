@@ -104,6 +104,11 @@ class Chat(models.Model):
                 condition=Q(archived=False, status="error"),
             ),
             models.Index(fields=["-updated_at"], name="chat_archived_by_activity", condition=Q(archived=True)),
+            models.Index(
+                fields=["-updated_at"],
+                name="chat_idle_by_activity",
+                condition=Q(archived=False, status="waiting"),
+            ),
             models.Index(fields=["id"], name="chat_in_an_impossible_state", condition=IMPOSSIBLE),
             models.Index(
                 fields=["updated_at"],

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -54,6 +54,28 @@ FILTERS = {
 def test_a_filter_shows_the_chats_of_its_states(superuser: Client, by_state: dict[State, UUID], name: str) -> None:
     found = listed(superuser, CHATS, **{"is": name})
     assert {str(state) for state, chat_id in by_state.items() if chat_id in found} == FILTERS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("waiting", "chat_idle_by_activity"),
+        ("running", "chat_with_work_to_do"),
+        ("interrupting", "chat_with_work_to_do"),
+        ("unowned", "chat_waiting_for_worker"),
+        ("requires_action", "chat_waiting_for_client"),
+        ("error", "chat_stopped_on_error"),
+        ("archived", "chat_archived_by_activity"),
+    ],
+)
+def test_a_filter_is_answered_by_an_index_that_holds_little_else(
+    superuser: Client, by_state: dict[State, UUID], name: str, index: str
+) -> None:
+    """However many others are newer: all chats that an archiving has just touched."""
+    chosen = superuser.get(CHATS, {"is": name}).context["cl"].queryset[:50]
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")  # so few rows are read quicker as they lie
+        assert re.search(rf" (using|Index Scan on) {index} ", chosen.explain())
 
 
 def test_every_row_that_the_machine_does_not_know_is_found(

@@ -1,4 +1,7 @@
-"""The pages of the admin: of every registered model its list, its last page and one row; then searches and filters."""
+"""The pages of the admin: of every registered model its list, its last page and one row; then searches and filters.
+
+And those of chats once more after an archiving, which makes the archived ones the newest.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +23,10 @@ def pages() -> dict[str, str]:
     return found | _asked_for()
 
 
+def after_archiving() -> dict[str, str]:
+    return {f"{name}, after an archiving": address for name, address in _by_state().items()}
+
+
 def _of(kind: Any) -> Iterator[tuple[str, str]]:
     name, names = f"admin:{kind._meta.app_label}_{kind._meta.model_name}", kind._meta.verbose_name_plural
     yield f"{names}", reverse(f"{name}_changelist")
@@ -33,9 +40,8 @@ def _of(kind: Any) -> Iterator[tuple[str, str]]:
 def _asked_for() -> dict[str, str]:
     chat = Chat.objects.latest("updated_at")
     message = ChatMessage.objects.latest("id")
-    states = ("waiting", "running", "unowned", "interrupting", "requires_action", "error", "archived", "invalid")
     return {
-        **{f"chats, {state}": f"{CHATS}?is={state}" for state in states},
+        **_by_state(),
         f"chats, archived, page {LAST_PAGE}": f"{CHATS}?is=archived&p={LAST_PAGE}",
         "chats, sorted by a column": f"{CHATS}?o=6",
         "chats, by id": f"{CHATS}?q={chat.pk}",
@@ -49,3 +55,8 @@ def _asked_for() -> dict[str, str]:
         "messages, hidden": f"{MESSAGES}?deleted__exact=1",
         "messages, cut short": f"{MESSAGES}?interrupted__exact=1",
     }
+
+
+def _by_state() -> dict[str, str]:
+    states = ("waiting", "running", "unowned", "interrupting", "requires_action", "error", "archived", "invalid")
+    return {f"chats, {state}": f"{CHATS}?is={state}" for state in states}
