@@ -51,6 +51,8 @@ class ChatAdmin(Window):
         "or a word of a title (among the 20,000 newest chats)"
     )
     ordering = ("-updated_at",)
+    list_disable_select_all = False  # of a list that is not too long: admin/chat/chat/actions.html
+    most_at_once = MOST_AT_ONCE
     change_form_outer_before_template = "admin/chat/chat/above.html"
     fieldsets = (
         (None, {"fields": ("id", "title", "owner_link", "state", "messages_and_queue", "family")}),
@@ -236,9 +238,9 @@ def fresh_or_not(heartbeat_age: Any) -> SafeString:
 
 def _for_many(button: Button) -> Callable[[Any, HttpRequest, QuerySet[Any]], None]:
     def act(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        chosen = list(queryset.values_list("pk", flat=True)[: MOST_AT_ONCE + 1])
-        if len(chosen) > MOST_AT_ONCE:
-            messages.error(request, f"At most {MOST_AT_ONCE} chats at once. Nothing was done.")
+        chosen = list(queryset.values_list("pk", flat=True)[: model_admin.most_at_once + 1])
+        if len(chosen) > model_admin.most_at_once:
+            messages.error(request, f"At most {model_admin.most_at_once} chats at once. Nothing was done.")
             return
         press_and_tell(request, button, chosen)
 

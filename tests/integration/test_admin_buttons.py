@@ -14,7 +14,9 @@ from django.urls import reverse
 from chat import hints
 from chat.admin import buttons
 from chat.admin.buttons import BUTTONS
+from chat.admin.chats import ChatAdmin
 from chat.admin.pressing import MOST_AT_ONCE, NO_ANSWER
+from chat.admin.readonly import Listing
 from chat.execution import State
 from chat.models import Chat, ChatMessage
 from chat.update import chat_read
@@ -127,13 +129,30 @@ def test_a_database_that_does_not_answer_for_one_chat_costs_the_others_nothing(
 def test_whoever_asks_for_all_of_a_long_list_is_refused(
     superuser: Client, user: Any, published: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat.admin.chats.MOST_AT_ONCE", 2)
+    monkeypatch.setattr(ChatAdmin, "most_at_once", 2)
     chats = [chat_in(W, user) for _ in range(3)]
     chosen = {"action": "archive", "select_across": "1", "_selected_action": [str(chats[0])]}
     page = superuser.post(LIST, chosen, follow=True).content.decode()
     assert "Nothing was done." in page
     assert {chat_read(chat_id).state for chat_id in chats} == {W}
     assert MOST_AT_ONCE >= 50, "a page full of chats can be chosen"
+
+
+def test_all_chats_of_a_filtered_list_can_be_chosen_but_not_of_one_that_is_too_long(
+    superuser: Client, user: Any, published: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Listing, "list_per_page", 2)
+    monkeypatch.setattr(ChatAdmin, "most_at_once", 3)
+    stopped, idle = [chat_in(E0, user) for _ in range(3)], chat_in(W, user)
+    assert "Select all 3 chats" in superuser.get(LIST, {"is": "error"}).content.decode()
+    page = superuser.get(LIST).content.decode()
+    assert "Select all 4 chats" not in page
+    assert "can be chosen up to 3 chats" in page
+    chosen = {"action": "archive", "select_across": "1", "_selected_action": [str(stopped[0])]}
+    page = superuser.post(f"{LIST}?is=error", chosen, follow=True).content.decode()
+    assert "3 chats archived." in page
+    assert {chat_read(chat_id).state for chat_id in stopped} == {XE0}
+    assert chat_read(idle).state is W
 
 
 def test_a_button_shows_only_where_the_state_allows_it(superuser: Client, user: Any, published: list[Any]) -> None:
