@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,10 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.auth.models import Permission
+
+from chat.execution import State
+from tests.factories import LIVE_STATES, chat_in
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ALONE = (
@@ -72,6 +77,7 @@ def visit(browser: Any, site: str, client: Any) -> Iterator[Callable[[Any], Any]
         page = context.new_page()
         page.set_default_timeout(TIMEOUT)
         page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
+        page.on("console", lambda said: said.type == "error" and wrong.append(f"console: {said.text} ({page.url})"))
         page.on("requestfailed", lambda request: wrong.append(f"not loaded: {request.url} {request.failure}"))
         page.on("response", lambda answer: answer.status >= 500 and wrong.append(f"{answer.status}: {answer.url}"))
         page.on("request", lambda sent: sent.url.startswith((site, "data:")) or wrong.append(f"outside: {sent.url}"))
@@ -84,3 +90,28 @@ def visit(browser: Any, site: str, client: Any) -> Iterator[Callable[[Any], Any]
         if "process_request_thread" in thread.name:
             thread.join(TIMEOUT / 1000)  # of the server: it ends with the browser's connection
     assert wrong == []
+
+
+@pytest.fixture
+def chats(user: Any, published: list[Any]) -> dict[State, Any]:
+    """One in each state."""
+    return {state: chat_in(state, user) for state in LIVE_STATES}
+
+
+@pytest.fixture
+def root(django_user_model: Any) -> Any:
+    return django_user_model.objects.create_superuser("root", password="a password of theirs")
+
+
+@pytest.fixture
+def auditor(django_user_model: Any) -> Any:
+    """Staff who may only look."""
+    person = django_user_model.objects.create_user("auditor", is_staff=True)
+    person.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    return person
+
+
+@pytest.fixture
+def read() -> Callable[[Any], str]:
+    """`read(page)`: what stands on it, beside the menu, in one line."""
+    return lambda page: re.sub(r"\s+", " ", page.locator("#main").inner_text())

@@ -7,39 +7,16 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django_celery_beat.models import PeriodicTask
 
 from chat.execution import State
 from chat.models import ApiToken, Chat
 from chat.update import chat_read
-from tests.factories import LIVE_STATES, chat_in, photograph
+from tests.factories import chat_in, photograph
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CHATS = "/admin/chat/chat/"
-
-
-@pytest.fixture
-def chats(user: Any, published: list[Any]) -> dict[State, Any]:
-    return {state: chat_in(state, user) for state in LIVE_STATES}
-
-
-@pytest.fixture
-def root(django_user_model: Any) -> Any:
-    return django_user_model.objects.create_superuser("root", password="a password of theirs")
-
-
-@pytest.fixture
-def auditor(django_user_model: Any) -> Any:
-    """Staff who may only look."""
-    person = django_user_model.objects.create_user("auditor", is_staff=True)
-    person.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
-    return person
-
-
-def message_on(page: Any) -> str:
-    return re.sub(r"\s+", " ", page.locator("#main").inner_text())
 
 
 def test_an_operator_logs_in_and_sees_how_it_all_goes(
@@ -76,6 +53,7 @@ def test_every_page_opens_for_who_may_look_and_shows_no_way_to_change_anything(
             buttons = page.locator("#main button:visible, #main input[type=submit]:visible").all_inner_texts()
             shown = {re.sub(r"\s+", " ", text).strip() for text in buttons}
             assert not {text for text in shown if re.search("Save|Delete|Run|Pause|Archive|Interrupt", text)}, place
+            assert page.locator("#main a[href*='/add/'], #main a[href*='/delete/']").count() == 0, place
     assert photograph() == before
 
 
@@ -87,7 +65,9 @@ def test_who_is_not_staff_stays_outside(visit: Callable[[Any], Any], user: Any, 
         assert "chat-in-words" not in page.content()
 
 
-def test_the_buttons_of_a_chat_do_what_they_say(visit: Callable[[Any], Any], root: Any, chats: Any) -> None:
+def test_the_buttons_of_a_chat_do_what_they_say(
+    visit: Callable[[Any], Any], root: Any, chats: Any, read: Callable[[Any], str]
+) -> None:
     page = visit(root)
     for state, label, arrival in (
         (State.R1, "Interrupt", State.I1),
@@ -99,24 +79,24 @@ def test_the_buttons_of_a_chat_do_what_they_say(visit: Callable[[Any], Any], roo
         page.goto(f"{CHATS}{chats[state]}/change/")
         with page.expect_navigation():
             page.locator("#chat-buttons button:enabled", has_text=label).click()
-        assert f"Chat {chats[state]}" in message_on(page)
+        assert f"Chat {chats[state]}" in read(page)
         assert chat_read(chats[state]).state is arrival
     waiting = chat_in(State.R0, root, owned=False)
     page.goto(f"{CHATS}{waiting}/change/")
     with page.expect_navigation():
         page.locator("#chat-buttons button:enabled", has_text="Wake").click()
-    assert f"Chat {waiting} woken." in message_on(page)
+    assert f"Chat {waiting} woken." in read(page)
 
 
 def test_a_button_that_came_too_late_is_refused_with_the_reason(
-    visit: Callable[[Any], Any], root: Any, chats: Any
+    visit: Callable[[Any], Any], root: Any, chats: Any, read: Callable[[Any], str]
 ) -> None:
     page = visit(root)
     page.goto(f"{CHATS}{chats[State.R0]}/change/")
     Chat.objects.filter(pk=chats[State.R0]).update(status="interrupting")
     with page.expect_navigation():
         page.locator("#chat-buttons button", has_text="Interrupt").click()
-    assert "A chat in state I0 (interrupting) cannot be interrupted." in message_on(page)
+    assert "A chat in state I0 (interrupting) cannot be interrupted." in read(page)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +111,13 @@ def test_a_button_that_came_too_late_is_refused_with_the_reason(
     ],
 )
 def test_a_bulk_action_says_how_many_it_did_and_why_others_were_refused(
-    visit: Callable[[Any], Any], root: Any, chats: Any, name: str, done: int, refused: int
+    visit: Callable[[Any], Any],
+    root: Any,
+    chats: Any,
+    read: Callable[[Any], str],
+    name: str,
+    done: int,
+    refused: int,
 ) -> None:
     page = visit(root)
     page.goto(CHATS)
@@ -139,7 +125,7 @@ def test_a_bulk_action_says_how_many_it_did_and_why_others_were_refused(
     page.select_option("select[name=action]", name)
     with page.expect_navigation():
         page.locator("#changelist-actions button[type=submit]").click()
-    said = message_on(page)
+    said = read(page)
     found = re.search(r"(\d+) chats? (?!refused)\w+", said.split("Title")[0]) if done else None
     assert int(found[1] if found else 0) == done
     assert sum(int(number) for number in re.findall(r"(\d+) chats? refused", said)) == refused
