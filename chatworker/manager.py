@@ -85,13 +85,16 @@ class RunnerManager:
         assert visit is not None
         self._visits.add(visit)
         visit.add_done_callback(self._visits.discard)
-        if len(self._visits) >= self._slots:
-            chat_id = await self._resources.database.run(fairest, chat_id)
-            if not self.accepting:
-                return False
-        await self._run(chat_id)
-        if capacity.is_limited():
-            await self._resources.database.run(wake_next_in_line)
+        try:
+            if len(self._visits) >= self._slots:
+                chat_id = await self._resources.database.run(fairest, chat_id)
+                if not self.accepting:
+                    return False
+            await self._run(chat_id)
+            if capacity.is_limited():
+                await self._resources.database.run(wake_next_in_line)
+        except DATABASE_AWAY as error:  # the sweep finds the chat when it is back
+            logger.warning("chat.not_taken", chat_id=str(chat_id), error=repr(error).strip())
         return True
 
     async def _run(self, chat_id: UUID) -> None:
@@ -115,8 +118,6 @@ class RunnerManager:
                 await self._offer_what_was_missed(runner)
             if not self._drained.is_set():  # else closed meanwhile, and `close` did not know of this chat
                 may_be_ours = not await self._runs_to_its_end(key, runner, step, acquired_at)
-        except DATABASE_AWAY as error:
-            logger.warning("chat.not_taken", chat_id=str(chat_id), error=repr(error).strip())
         finally:
             if may_be_ours:
                 await self._give_back(key)
