@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 ROOM = {"descriptors": 40, "threads": 20, "connections": 20}
 """What may be held more than at any rest before: pools fill, caches warm."""
+SLOTS = 64
+"""Threads in the pool of a chat worker, which a burst of wake-ups fills and nothing empties."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,13 @@ class Growth:
             pids.add(held.pid)
             least = self._least.get(held.role, held.counts)
             for what, count in held.counts.items():
-                if count > least[what] + ROOM[what]:
+                if count > least[what] + _room(held.role, what):
                     found.append(f"{held.role} (pid {held.pid}) had {least[what]} {what} at rest and has {count}")
             if is_warm or held.pid in self._met:
                 self._least[held.role] = {what: min(count, least[what]) for what, count in held.counts.items()}
         self._met = pids
         return found
+
+
+def _room(role: str, what: str) -> int:
+    return SLOTS if what == "threads" and role.startswith("chat-worker") else ROOM[what]

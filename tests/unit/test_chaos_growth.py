@@ -38,3 +38,12 @@ def test_the_least_that_was_ever_held_is_the_measure() -> None:
     growth.look(web(30), is_warm=True)
     growth.look(web(10))
     assert growth.look(web(31)) == ["web (pid 7) had 10 threads at rest and has 31"]
+
+
+def test_a_chat_worker_may_fill_its_pool_and_no_more() -> None:
+    from django.conf import settings
+
+    growth = Growth()
+    growth.look([Holding("chat-worker-1", 7, {"threads": 22})], is_warm=True)
+    assert growth.look([Holding("chat-worker-1", 7, {"threads": 22 + settings.CHATD_WORKER_SLOTS})]) == []
+    assert growth.look([Holding("chat-worker-1", 7, {"threads": 23 + settings.CHATD_WORKER_SLOTS})]) != []
