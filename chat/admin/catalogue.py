@@ -23,6 +23,7 @@ KEY_STAYS_BEHIND = (
 
 class ProviderForm(forms.ModelForm):
     base_url = forms.URLField(
+        label="Base URL",
         required=False,
         assume_scheme="https",
         widget=UnfoldAdminURLInputWidget,

@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 from chat.admin.buttons import BUTTONS, WORKED_ON, Button, why_not
 from chat.admin.finding import StateFilter, search_chats
 from chat.admin.pressing import MOST_AT_ONCE, may_press, press_and_tell
-from chat.admin.readonly import Window, age, badge, link, list_link, pretty
+from chat.admin.readonly import Window, age, badge, link, list_link, pretty, unbroken
 from chat.errors import ChatNotFound
 from chat.execution import RUNNABLE, State, classify
 from chat.explain.meaning import MEANING
@@ -46,10 +46,7 @@ class ChatAdmin(Window):
     list_filter = (StateFilter,)
     list_select_related = ("owner",)
     search_fields = ("id",)  # what is searched: get_search_results
-    search_help_text = (
-        "An owner's name, the beginning of an id (8 digits or more), "
-        "or a word of a title (among the 20,000 newest chats)"
-    )
+    search_help_text = "Owner, beginning of an id (8 digits), title"
     ordering = ("-updated_at",)
     list_disable_select_all = False  # of a list that is not too long: admin/chat/chat/actions.html
     most_at_once = MOST_AT_ONCE
@@ -102,8 +99,8 @@ class ChatAdmin(Window):
         return chat.title if len(chat.title) <= 60 else f"{chat.title[:59]}…"
 
     @admin.display(description="owner")
-    def owner_name(self, chat: Chat) -> str:
-        return chat.owner.get_username()
+    def owner_name(self, chat: Chat) -> SafeString:
+        return unbroken(chat.owner.get_username(), 24)
 
     @admin.display(description="owner")
     def owner_link(self, chat: Chat) -> SafeString:
@@ -141,7 +138,7 @@ class ChatAdmin(Window):
 
     @admin.display(description="last activity")
     def active_at(self, chat: Chat) -> SafeString:
-        return format_html('<span style="white-space: nowrap">{}</span>', localize(timezone.localtime(chat.updated_at)))
+        return unbroken(localize(timezone.localtime(chat.updated_at)))
 
     @admin.display(description="labels")
     def labels_text(self, chat: Chat) -> str:

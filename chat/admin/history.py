@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet, TextField
 from django.db.models.fields.json import KT
-from django.db.models.functions import Cast, Left
+from django.db.models.functions import Cast, Coalesce, Left
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -35,10 +35,11 @@ class _OfAChat(Window):
 
     list_select_related = ("chat",)
     search_fields = ("id",)  # what is searched: get_search_results
-    search_help_text = "A message's number, or the beginning of a chat's id (8 digits or more)"
+    search_help_text = "Number, or beginning of a chat's id (8 digits)"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        first_text = Left(Cast(KT("parts__0__text"), TextField()), EXCERPT)
+        text, tool = (Cast(KT(f"parts__0__{name}"), TextField()) for name in ("text", "tool_name"))
+        first_text = Coalesce(Left(text, EXCERPT), Left(tool, EXCERPT))
         return super().get_queryset(request).annotate(first_text=first_text)
 
     def get_search_results(
@@ -114,9 +115,13 @@ class ChatMessageAdmin(_OfAChat):
 
 @admin.register(QueuedMessage)
 class QueuedMessageAdmin(_OfAChat):
-    list_display = ("id", "chat_link", "position", "steering", "excerpt", "created_at")
+    list_display = ("id", "chat_link", "position", "steers", "excerpt", "created_at")
     ordering = ("-id",)
     fields = (
-        "id", "chat_link", "siblings", "position", "steering", "says", "parts_text", "model", "created_by",
+        "id", "chat_link", "siblings", "position", "steers", "says", "parts_text", "model", "created_by",
         "created_at",
     )  # fmt: skip
+
+    @admin.display(description="steering")
+    def steers(self, message: QueuedMessage) -> SafeString | str:
+        return badge("into the running turn", "info") if message.steering else "-"

@@ -54,6 +54,12 @@ def badge(text: str, color: str, hint: str = "") -> SafeString:
     return render_to_string("unfold/helpers/label.html", {"text": text, "type": color, "label_title": hint})
 
 
+def unbroken(text: str, most: int = 40) -> SafeString:
+    """In a list's cell on one line; of a longer text the beginning, and all of it under the mouse."""
+    shown = text if len(text) <= most else f"{text[: most - 1]}…"
+    return format_html('<span style="white-space: nowrap" title="{}">{}</span>', text, shown)
+
+
 def link(page: str, key: Any, text: str) -> SafeString:
     """`page`: as in "chat_chat"; to the row whose primary key is `key`."""
     where = reverse(f"admin:{page}_change", args=[key])

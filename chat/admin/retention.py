@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
+from django.utils.formats import localize
 from django.utils.safestring import SafeString
 
 from chat.admin.readonly import Listing, Window, age, badge, lasted, pretty
@@ -21,8 +22,8 @@ ONLY = 1
 class RetentionPolicyAdmin(Listing):
     """There is one: its list is its page."""
 
-    fields = ("auto_archive_days", "retention_days", "archive_digest", "in_effect", "updated_at")
-    readonly_fields = ("in_effect", "updated_at")
+    fields = ("auto_archive_days", "retention_days", "archive_digest", "in_effect", "saved")
+    readonly_fields = ("in_effect", "saved")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -38,13 +39,24 @@ class RetentionPolicyAdmin(Listing):
         found = super().get_object(request, object_id, from_field)
         return RetentionPolicy(pk=ONLY) if found is None and object_id == str(ONLY) else found
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name == "archive_digest":
+            field.widget.choices = [("unknown", "as the setting says"), ("true", "yes"), ("false", "no")]
+        return field
+
+    @admin.display(description="saved")
+    def saved(self, policy: RetentionPolicy) -> str:
+        return localize(timezone.localtime(policy.updated_at)) if not policy._state.adding else "never"
+
     @admin.display(description="in effect")
     def in_effect(self, _: RetentionPolicy) -> str:
         policy = current_policy()
-        archived = f"archived after {policy.auto_archive_days} days" if policy.auto_archive_days else "never archived"
         deleted = f"deleted {policy.retention_days} days later" if policy.retention_days else "never deleted"
         digest = "their owners are told" if policy.archive_digest else "nobody is told"
-        return f"Chats without activity are {archived} ({digest}), archived ones {deleted}."
+        days = policy.auto_archive_days
+        archived = f"archived after {days} days ({digest})" if days else "never archived"
+        return f"Chats without activity are {archived}, archived ones {deleted}."
 
 
 @admin.register(TaskRun)

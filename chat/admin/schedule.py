@@ -4,7 +4,8 @@ Beat reads a change within seconds. A task that is run at once is one more wake-
 harmless to repeat, and without effect on the next regular run.
 """
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -16,27 +17,18 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django_celery_beat import admin as beat
-from django_celery_beat.models import (
-    ClockedSchedule,
-    CrontabSchedule,
-    IntervalSchedule,
-    PeriodicTask,
-    PeriodicTasks,
-    SolarSchedule,
-)
-from unfold.admin import TabularInline
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from chat.admin.pages import PagedList
-from chat.admin.readonly import Listing, age, badge, lasted
+from chat.admin.readonly import Listing, age, badge, lasted, unbroken
 from chat.models import ScheduleDefault
 from chat.task_runs import last_runs
 
 PUBLISH_TIMEOUT = 1.0
 """Seconds: somebody waits for the page."""
 
-for _model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
-    admin.site.unregister(_model)
+admin.site.unregister(PeriodicTask)
 
 
 class TaskSelect(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
@@ -44,6 +36,16 @@ class TaskSelect(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
 
 
 class TaskForm(beat.PeriodicTaskForm):
+    class Meta(beat.PeriodicTaskForm.Meta):
+        help_texts: ClassVar = {
+            "name": "",
+            "enabled": "Off: paused.",
+            "description": "",
+            "last_run_at": "When beat sent it last.",
+            "total_run_count": "How often beat has sent it.",
+        }
+        widgets: ClassVar = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 2})}
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "regtask" in self.fields:
@@ -63,6 +65,10 @@ def _built_in(task: PeriodicTask | None) -> bool:
 def _known_as(task: PeriodicTask) -> str:
     """By which its last run is known; an entry may be called anything."""
     return str(task.task).removeprefix("chatworker.")
+
+
+def _seconds(interval: IntervalSchedule | None) -> float:
+    return timedelta(**{interval.period: interval.every}).total_seconds() if interval else 0
 
 
 class TaskList(PagedList):
@@ -112,33 +118,37 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, Listing):
         return badge("on", "success") if task.enabled else badge("paused", "warning")
 
     @admin.display(description="runs")
-    def every(self, task: PeriodicTask) -> str:
-        return str(task.scheduler)
+    def every(self, task: PeriodicTask) -> SafeString | str:
+        if task.crontab:
+            return str(task.crontab.human_readable)
+        seconds = _seconds(task.interval)
+        whole = seconds >= 120 and seconds % 60 == 0
+        return unbroken(f"every {seconds // 60:.0f} minutes" if whole else str(task.scheduler))
 
     @admin.display(description="last ran", ordering="last_run_at")
-    def last_ran(self, task: PeriodicTask) -> str:
+    def last_ran(self, task: PeriodicTask) -> SafeString | str:
         run = task.known_run  # also one that nobody scheduled
         times = [at for at in (task.last_run_at, run and run.at) if at]
         if times:
-            return f"{age(timezone.now() - max(times))} ago"
+            return unbroken(f"{age(timezone.now() - max(times))} ago")
         return "never" if task.enabled else "not since it was paused"  # beat forgets the time of a paused task
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[PagedList]:
         return TaskList
 
     @admin.display(description="took")
-    def took(self, task: PeriodicTask) -> str:
+    def took(self, task: PeriodicTask) -> SafeString | str:
         run = task.known_run
         if run is None or run.took is None:
             return "-" if run is None else "killed" if run.interrupted else "running"
-        return lasted(run.took)
+        return unbroken(lasted(run.took))
 
     @admin.display(description="did")
     def did(self, task: PeriodicTask) -> SafeString | str:
         run = task.known_run
         if run and run.error:
             return badge("failed", "danger", run.error)
-        return ", ".join(f"{name} {number}" for name, number in run.did.items()) or "-" if run else "-"
+        return unbroken(", ".join(f"{name} {number}" for name, number in run.did.items()) or "-") if run else "-"
 
     @admin.display(description="in words")
     def crontab_translation(self, task: PeriodicTask) -> str:
@@ -258,31 +268,3 @@ _BUTTONS = {
     "resume": {"label": "Resume", "icon": "resume"},
 }
 _PRESS = "admin:django_celery_beat_periodictask_press"
-
-
-class TasksOfSchedule(beat.PeriodicTaskInline, TabularInline):
-    """Whoever changes a schedule sees which tasks it is of."""
-
-
-class _Schedule(Listing):
-    inlines = (TasksOfSchedule,)
-
-
-@admin.register(IntervalSchedule)
-class IntervalAdmin(_Schedule):
-    list_display = ("__str__", "every", "period")
-
-
-@admin.register(CrontabSchedule)
-class CrontabAdmin(beat.CrontabScheduleAdmin, _Schedule):
-    inlines = (TasksOfSchedule,)
-
-
-@admin.register(SolarSchedule)
-class SolarAdmin(_Schedule):
-    pass
-
-
-@admin.register(ClockedSchedule)
-class ClockedAdmin(_Schedule):
-    list_display = ("clocked_time",)

@@ -163,7 +163,11 @@ def _plot(
 
 def _options(kind: str, *, legend: bool, logarithmic: bool, whole: bool) -> dict[str, Any]:
     ticks = {"color": GREY, "maxTicksLimit": 7, "maxRotation": 0, "autoSkip": kind == "line"}
-    numbers = {"precision": 0, "format": {"notation": "compact"}} if whole else {}
+    numbers = (
+        {"precision": 0, "format": {"notation": "compact", "minimumFractionDigits": 0, "maximumFractionDigits": 1}}
+        if whole
+        else {}
+    )
     return {
         "animation": False,
         "responsive": True,

@@ -84,7 +84,7 @@ class RunnerLeaseAdmin(Window):
     list_filter = (FreshnessFilter,)
     list_select_related = ("chat",)
     search_fields = ("chat__id",)  # what is searched: get_search_results
-    search_help_text = "The beginning of a chat's, a worker's or a runner's id (8 digits or more)"
+    search_help_text = "Id of a chat, worker or runner (8 digits)"
     ordering = ("heartbeat_at",)
     fields = ("chat_link", "worker_link", "runner_id", "acquired_at", "heartbeat_at", "age", "updated_at")
 

@@ -18,6 +18,8 @@ def test_the_only_policy_is_its_own_list_and_says_what_is_in_effect(superuser: C
     settings.CHATD_AUTO_ARCHIVE_DAYS, settings.CHATD_RETENTION_DAYS, settings.CHATD_ARCHIVE_DIGEST = 90, 30, False
     page = superuser.get(POLICY, follow=True).content.decode()
     assert "archived after 90 days (nobody is told), archived ones deleted 30 days later" in page
+    assert "DatabaseDefault" not in page
+    assert "as the setting says" in page
     assert not RetentionPolicy.objects.exists(), "who only looks changes nothing"
 
 

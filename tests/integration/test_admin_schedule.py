@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
-from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
+from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 
 from chat import hints
 from chat.admin.schedule import PeriodicTaskAdmin
@@ -55,6 +55,14 @@ def test_of_a_paused_task_whose_last_run_beat_forgot_the_list_does_not_say_never
 ) -> None:
     PeriodicTask.objects.filter(pk=task.pk).update(enabled=False, last_run_at=None)
     assert "not since it was paused" in superuser.get(LIST).content.decode()
+
+
+def test_how_often_a_task_runs_is_said_in_words(superuser: Client, task: PeriodicTask) -> None:
+    nightly = CrontabSchedule.objects.create(minute="0", hour="4", timezone="UTC")
+    PeriodicTask.objects.create(name="nightly", task=task.task, crontab=nightly)
+    page = superuser.get(LIST).content.decode()
+    for words in ("every second", "every 10 seconds", "every 10 minutes", "At 04:00 AM UTC"):
+        assert words in page
 
 
 def test_a_task_is_slowed_down_by_another_interval(superuser: Client, task: PeriodicTask) -> None:
