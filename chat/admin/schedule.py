@@ -167,7 +167,7 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, Listing):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if not _built_in(obj):
             return self.fieldsets
-        shown = {"What is run": {"fields": ("task", "args", "kwargs"), "classes": ("collapse",)}}
+        shown: dict[Any, Any] = {"What is run": {"fields": ("task", "args", "kwargs"), "classes": ("collapse",)}}
         return [(title, shown.get(title, options)) for title, options in self.fieldsets]
 
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:

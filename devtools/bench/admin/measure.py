@@ -53,7 +53,8 @@ def measure(chats: int) -> dict[str, Any]:
 
 def _archive_most() -> None:
     """Seven of eight idle chats without a parent, one after the other as retention does it, so no two at one time."""
-    touched = triggers.touch_updated_at.get_pgid(Chat)
+    kind: Any = Chat
+    touched = triggers.touch_updated_at.get_pgid(kind)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute("SELECT set_config('pgtrigger.ignore', %s, true)", [f"{{{touched}}}"])
