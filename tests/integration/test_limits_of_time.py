@@ -64,7 +64,7 @@ def test_a_statement_whose_client_is_gone_ends_within_moments_and_with_it_what_i
     gone.pgconn.send_query(b"SELECT pg_sleep(9)")
     wait_until(lambda: _does(pid), lambda found: "pg_sleep" in found, timeout=5)
     gone.close()
-    wait_until(lambda: _does(pid), lambda found: found == "", timeout=4)
+    wait_until(lambda: _does(pid), lambda found: found == "", timeout=6)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(4711), pg_advisory_unlock(4711)")
         assert cursor.fetchone() == (True, True)
@@ -80,7 +80,7 @@ def test_who_connects_to_a_postgres_that_says_nothing_gives_up_after_five_second
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         there = {"host": "127.0.0.1", "port": listening.getsockname()[1]}
-        with saying_nothing(listening), within(8), pytest.raises(psycopg.OperationalError):
+        with saying_nothing(listening), within(12), pytest.raises(psycopg.OperationalError):
             connection.Database.connect(**connection.get_connection_params() | there)
 
 
@@ -107,7 +107,7 @@ def test_a_wake_up_that_redis_does_not_take_is_given_up_within_moments(
     if redis_does == "not exist":
         silent_redis.unlink()
     monkeypatch.setattr(hints, "_skip_until", 0.0)
-    with capture_logs() as logs, within(2):
+    with capture_logs() as logs, within(4):
         hints.publish_wake_up(uuid4())
     assert [(log["event"], log["what"]) for log in logs] == [("hint.not_published", "wake-up")]
 

@@ -495,7 +495,7 @@ def test_a_worker_that_stops_hands_its_chats_over_and_another_goes_on(
         first.start()
         second.start()
         chat_id = create(owner, "Hello [long 60] [interval 0.02]")
-        streaming(chat_id)
+        wait_until(first.running_chats, lambda running: running == [str(chat_id)], timeout=10)
         monkeypatch.setattr(hints, "publish_wake_up", lambda chat_id: pool.submit(second.run_chat, chat_id))
         first.stop(drain_timeout=0)
         assert chat_read(chat_id).chat.worker_id in (None, second.worker_id)
