@@ -23,6 +23,8 @@ class Profile:
     drain: float = 15.0
     injected: bool = False
     """Whether its processes carry clocks, hints, commits and a network that can be spoilt (`injection/`)."""
+    lingers: bool = False
+    """Whether chat workers hesitate before some of their commits, so that a blow can fall just there (`notes.py`)."""
 
     @property
     def settings(self) -> dict[str, str]:
@@ -35,7 +37,7 @@ class Profile:
 
 USUAL = Profile("usual")
 NO_DRAIN = Profile("no drain", drain=0.0)
-SHORT_LEASE = Profile("short lease", lease_ttl=6.0)
+SHORT_LEASE = Profile("short lease", lease_ttl=6.0, lingers=True)
 INJECTED = Profile("injected", lease_ttl=6.0, injected=True)
 
 
@@ -123,8 +125,8 @@ FAULTS = {
             "sigstop",
             "SIGSTOP of a chat worker for longer than its leases last, then SIGCONT",
             "others finish its answers; what it writes late is refused",
-            (1, 2, 20), "stop a chat worker", profile=SHORT_LEASE, lasts=(7.0, 10.0), lasts_in_full=(7.0, 14.0),
-            at_end=0.9, takes_over=True, writes_late=True,
+            (1, 2, 20), "stop a chat worker", profile=SHORT_LEASE, apart=_ROOM_FOR_ANSWERS,
+            lasts=(7.0, 10.0), lasts_in_full=(7.0, 14.0), at_end=0.9, takes_over=True, writes_late=True,
         ),
         Fault(
             "blocked-loop",
@@ -137,8 +139,8 @@ FAULTS = {
             "blocked-interpreter",
             "no thread of a chat worker runs for longer than its leases last",
             "others finish its answers; what it writes late is refused",
-            (0, 1, 10), "block the interpreter of a chat worker", profile=SHORT_LEASE, lasts=(7.0, 10.0),
-            lasts_in_full=(7.0, 60.0), at_end=0.9, takes_over=True, writes_late=True,
+            (0, 1, 10), "block the interpreter of a chat worker", profile=SHORT_LEASE, apart=_ROOM_FOR_ANSWERS,
+            lasts=(7.0, 10.0), lasts_in_full=(7.0, 60.0), at_end=0.9, takes_over=True, writes_late=True,
         ),
         Fault(
             "flushall",

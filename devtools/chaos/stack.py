@@ -24,7 +24,7 @@ def running_target(folder: Path, profile: Profile) -> Iterator[Target]:
     folder.mkdir(parents=True, exist_ok=True)
     noted = folder / "injected"
     settings = {**profile.settings, BLOCK_FOR: str(folder / "block-for"), "PYTHONPATH": str(PRELOADED)}
-    settings |= notes.environment(noted)
+    settings |= notes.environment(noted, lingers=profile.lingers)
     data_dir, roles = folder / "data", [f"chat-worker-{number + 1}" for number in range(CHAT_WORKERS)]
     with ExitStack() as opened:
         injections = None

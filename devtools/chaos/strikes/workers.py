@@ -3,8 +3,10 @@
 import asyncio
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
+from devtools.chaos import notes
 from devtools.chaos.blows import Blow, Effect
 from devtools.chaos.load.crowd import Crowd
 from devtools.chaos.schedule import Strike
@@ -14,6 +16,7 @@ from devtools.chaos.target import Target, Worker
 BLOCK_FOR = "CHATD_CHAOS_BLOCK_FOR"
 """The variable that names the file with the seconds of a block (`preloaded/sitecustomize.py`)."""
 BUSY_WITHIN = 60.0
+LOOK_EVERY = 0.01
 ENDS_WITHIN = 6.0
 """Seconds for the next end of an answer; the longest takes five."""
 
@@ -21,9 +24,20 @@ ENDS_WITHIN = 6.0
 async def victim(target: Target, crowd: Crowd, one: Strike) -> Worker | None:
     """A chat worker that runs chats; where asked for, in the moment in which one of their answers ends."""
     worker = await target.busy_worker(one.pick, within=BUSY_WITHIN)
-    if worker is not None and one.at_end:
+    if worker is not None and one.at_end and target.profile.lingers:
+        await _until_it_lingers(target, worker.role)
+    elif worker is not None and one.at_end:
         await crowd.until_one_ends(worker.chats, within=ENDS_WITHIN)
     return worker
+
+
+async def _until_it_lingers(target: Target, role: str) -> None:
+    """Until the chat worker is about to write an answer, or has not been for too long."""
+    before = notes.times_lingered(target.noted, role)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ENDS_WITHIN):
+            while notes.times_lingered(target.noted, role) == before:  # noqa: ASYNC110  (a file has no event)
+                await asyncio.sleep(LOOK_EVERY)
 
 
 async def kill_worker(target: Target, crowd: Crowd, one: Strike) -> list[Blow]:
