@@ -179,7 +179,7 @@ class RunnerManager:
     def lost(self, keys: Iterable[Key]) -> None:
         """A heartbeat could not renew these; a tick that failed says nothing of any."""
         for key in keys:
-            if (runner := self._runners.get(key)) and not runner.is_ending:
+            if (runner := self._runners.get(key)) and not runner.is_ending and not self._tasks[key].cancelling():
                 metrics.LEASES_LOST.inc()
                 logger.warning("lease.lost", chat_id=str(key[0]), runner_id=str(key[1]))
                 self.request_cleanup(*key)
@@ -187,6 +187,7 @@ class RunnerManager:
     def stop_expired(self, *, margin: float) -> None:
         """End runners whose lease may be over by our own clock, `margin` seconds early: others may begin then."""
         for chat_id, runner_id in self.leases.not_renewed_since(self._clock() - self._lease_ttl + margin):
+            self.leases.given_up((chat_id, runner_id))  # once
             logger.warning("lease.not_renewed_in_time", chat_id=str(chat_id), runner_id=str(runner_id))
             self.request_cleanup(chat_id, runner_id)
 

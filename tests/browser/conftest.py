@@ -29,6 +29,8 @@ ALONE = (
 )
 """It may run as root, and asks nobody but the server under test."""
 TIMEOUT = 15_000
+LEFT_BEHIND = "net::ERR_ABORTED"
+"""Of a request that was under way when its page was left: the icon of the site, which nobody waits for."""
 """Milliseconds that the browser waits for what a test expects."""
 
 
@@ -68,6 +70,10 @@ def visit(browser: Any, site: str, client: Any) -> Iterator[Callable[[Any], Any]
     """`visit(user)`: a page of a browser in which `user` is logged in; whatever goes wrong in it fails the test."""
     contexts, wrong = [], []
 
+    def failed(request: Any) -> None:
+        if request.failure != LEFT_BEHIND:
+            wrong.append(f"not loaded: {request.url} {request.failure}")
+
     def open_for(user: Any) -> Any:
         client.force_login(user)
         context = browser.new_context(base_url=site, viewport={"width": 1440, "height": 1000})
@@ -78,7 +84,7 @@ def visit(browser: Any, site: str, client: Any) -> Iterator[Callable[[Any], Any]
         page.set_default_timeout(TIMEOUT)
         page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
         page.on("console", lambda said: said.type == "error" and wrong.append(f"console: {said.text} ({page.url})"))
-        page.on("requestfailed", lambda request: wrong.append(f"not loaded: {request.url} {request.failure}"))
+        page.on("requestfailed", failed)
         page.on("response", lambda answer: answer.status >= 500 and wrong.append(f"{answer.status}: {answer.url}"))
         page.on("request", lambda sent: sent.url.startswith((site, "data:")) or wrong.append(f"outside: {sent.url}"))
         return page

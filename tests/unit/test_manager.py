@@ -151,7 +151,10 @@ def test_a_runner_is_stopped_by_its_own_clock_before_its_lease_can_have_expired(
         await asyncio.sleep(0)
         assert not visit.done()
         world.now = 118.0
-        world.manager.stop_expired(margin=2)
+        with capture_logs() as logs:
+            for _ in range(2):
+                world.manager.stop_expired(margin=2)
+        assert [log["event"] for log in logs] == ["lease.not_renewed_in_time"]
         await visit
 
     assert played(scenario).given_back == [ONE], "its lease may be good for two seconds more"
@@ -174,7 +177,11 @@ def test_what_was_renewed_while_the_loop_was_blocked_counts_before_anything_is_g
 def test_who_lost_the_lease_stops_and_the_others_go_on(played: Any) -> None:
     async def scenario(world: World) -> None:
         first, second = await world.take(ONE, TWO)
-        world.manager.lost([key for key in world.manager.running if key[0] == ONE] + [(uuid4(), uuid4())])
+        lost = [key for key in world.manager.running if key[0] == ONE] + [(uuid4(), uuid4())]
+        with capture_logs() as logs:
+            for _ in range(2):  # a second heartbeat may say the same before it has ended
+                world.manager.lost(lost)
+        assert [log["event"] for log in logs] == ["lease.lost"]
         await first
         assert [chat_id for chat_id, _ in world.manager.running] == [TWO]
         assert not second.done()
