@@ -29,9 +29,9 @@ ALONE = (
 )
 """It may run as root, and asks nobody but the server under test."""
 TIMEOUT = 15_000
+"""Milliseconds that the browser waits for what a test expects."""
 LEFT_BEHIND = "net::ERR_ABORTED"
 """Of a request that was under way when its page was left: the icon of the site, which nobody waits for."""
-"""Milliseconds that the browser waits for what a test expects."""
 
 
 def chromium() -> str | None:
