@@ -74,7 +74,7 @@ def disconnect() -> None:
         redis_client().close()
         redis_client.cache_clear()
     if _producers.cache_info().currsize:
-        _producers().force_close_all()
+        pools.reset()  # with the connections that kombu keeps behind the producers
         _producers.cache_clear()
 
 

@@ -95,9 +95,9 @@ def _told_to_stop(**_of_celery: Any) -> None:
     if _worker is not None and _was_told:
         _worker.hand_over_now()
     elif _worker is not None:
-        _worker.begin_stop(drain_timeout=settings.CHATD_DRAIN_TIMEOUT)
         if threading.current_thread() is threading.main_thread():
             _signals_call(_worker.hand_over_now)
+        _worker.begin_stop(drain_timeout=settings.CHATD_DRAIN_TIMEOUT)
     _was_told = True
 
 

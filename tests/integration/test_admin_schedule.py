@@ -1,5 +1,6 @@
 """The beat schedule in the admin: pause, resume, slow down, run at once."""
 
+import re
 from typing import Any
 
 import pytest
@@ -149,7 +150,7 @@ def test_a_run_that_nobody_scheduled_counts_as_the_last_one(superuser: Client, t
     with noted_tick(task.name):
         pass
     row = superuser.get(LIST).content.decode().split("reap_stale_leases")[1].split("</tr>")[0]
-    assert "0 s ago" in row
+    assert re.search(r"\b\d s ago", row)
 
 
 @pytest.mark.parametrize("name", ["run_now", "pause", "resume"])

@@ -16,7 +16,7 @@ from chat.update import chat_read, chat_update
 from chatworker import acquisition
 from chatworker.models import catalogue
 from chatworker.testing import wait_until, wait_until_idle
-from tests.injected import forget_the_broker, running_workers
+from tests.injected import running_workers
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(60)]
 
@@ -115,5 +115,4 @@ def test_a_publication_that_fails_undoes_nothing_and_the_sweep_finds_the_chat(
     assert chaos._fired == {point: 1}
     with running_workers(1):
         assert wait_until_idle(chat_id, timeout=30).state == "W"
-    forget_the_broker()
     assert said(chat_id) == [("user", PLAIN), ("assistant", "Good day.")]

@@ -21,7 +21,7 @@ from chatworker.models import catalogue
 from chatworker.testing import wait_until
 from devtools.chaos.injection.proxy import HOST
 from devtools.chaos.injection.proxy_process import ProxyProcess, proxy_process
-from tests.injected import Books, balance, beating, converse, database_clock, forget_the_broker, wait_until_all_rest
+from tests.injected import Books, balance, beating, converse, database_clock, wait_until_all_rest
 from tests.worker_processes import CeleryProcess, database_url, postgres_socket, worker_process
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
@@ -87,7 +87,6 @@ def talk(owner: Any, misbehave: Any, *, chats: int = 8, turns: int = 3) -> Books
         for client in talking:
             client.result()
         wait_until_all_rest(timeout=90)
-    forget_the_broker()
     return books
 
 

@@ -25,7 +25,6 @@ from tests.injected import (
     beating,
     counted_calls,
     database_clock,
-    forget_the_broker,
     running_workers,
     wait_until_all_rest,
 )
@@ -68,6 +67,7 @@ def test_a_worker_whose_event_loop_is_blocked_for_longer_than_a_lease_keeps_its_
     with counted_calls(monkeypatch) as calls, running_workers(1) as (worker,):
         chat_id = start_chat(owner, 1, SLOW)
         is_streaming(chat_id)
+        wait_until(worker.running_chats, lambda running: running == [str(chat_id)], timeout=10)
         assert worker._loop is not None
         try:
             worker._loop.call_soon_threadsafe(go_on.wait, 60)
@@ -137,7 +137,6 @@ def test_a_process_that_was_stopped_in_mid_answer_writes_nothing_twice_when_it_g
             if after_the_lease:
                 wait_until(database_clock, lambda _: has_noted(tmp_path, REFUSAL), timeout=30)
         assert stopped.deaths == []
-    forget_the_broker()
     assert balance(Books(ok=[asked(5), *(asked(number, more=SLOWER) for number in range(1, 5))])) == 5
 
 
