@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 from devtools import project
@@ -28,23 +27,10 @@ STATIC = {
     "makemigrations --check": (project.PYTHON, "manage.py", "makemigrations", "--check", "--dry-run"),
 }
 
-SYSTEMS = ("tests/acceptance",)
-"""Whole systems that start, talk and are killed: they wait more than they work."""
-PROCESSES = (
-    "tests/browser",
-    *(
-        f"tests/integration/test_{name}.py"
-        for name in (
-            "beat", "chat_doctor", "injection_crash_points", "injection_database", "injection_hints", "injection_proxy",
-            "injection_stalls", "limits_of_time", "retention_commands", "worker_signals",
-        )
-    ),
-)  # fmt: skip
-"""Tests that start processes or let time-outs pass: they wait as well."""
-LONG: tuple[str, ...] = ("tests/integration/test_state_machine.py", "tests/integration/test_races.py")
+LONG = ("tests/integration/test_state_machine.py", "tests/integration/test_races.py")
 """Minutes of random walks and races: they ask for no speed, and give way to the others."""
-BESIDE: dict[str, tuple[tuple[str, ...], ...]] = {"systems": (SYSTEMS,), "processes": (PROCESSES, LONG)}
-"""What runs beside the ordinary tests, each on servers of its own: one pytest after the other."""
+REAL = ("tests/acceptance",)
+"""Whole systems that start, talk and are killed: they wait more than they work."""
 
 HELP = """\
 Usage: ./dev test [PYTEST ARGUMENTS]
@@ -78,46 +64,26 @@ def main(arguments: list[str]) -> int:
 
 
 def _everything(data_dir: Path) -> bool:
-    """All tests: the ordinary ones, and what waits more than it works beside them."""
-    with ExitStack() as running:
-        beside = [running.enter_context(_Beside(name, data_dir / name)) for name in BESIDE]
-        apart = (f"--ignore={path}" for groups in BESIDE.values() for paths in groups for path in paths)
-        passed = _step("pytest", (*PYTHON, "pytest", "--durations=25", *apart))
-        codes = [one.wait() for one in beside]
-    return passed and not any(codes)
-
-
-class _Beside:
-    """Tests that run beside others; what they say is shown when they are over."""
-
-    def __init__(self, name: str, data_dir: Path) -> None:
-        self._name, self._said = name, data_dir.with_suffix(".log")
-        self._environment = {**os.environ, "CHATD_DATA_DIR": str(data_dir)}
-        nice = {LONG: "nice "}
-        runs = [
-            nice.get(paths, "") + shlex.join((*PYTHON, "pytest", "--durations=10", *paths)) for paths in BESIDE[name]
-        ]
-        self._script = "code=0; " + "".join(f"{run} || code=$?; " for run in runs) + "exit $code"
-
-    def __enter__(self) -> "_Beside":
-        with self._said.open("w") as file:
-            self._process = subprocess.Popen(
-                ("sh", "-c", self._script),
-                cwd=project.ROOT, env=self._environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGINT)  # as Ctrl-C: the tests end what they started
-            self._process.wait()
-
-    def wait(self) -> int:
-        """The exit code."""
-        print(f"dev: waiting for the {self._name}", flush=True)
-        code = self._process.wait()
-        print(self._said.read_text(), flush=True)
-        return code
+    """All tests. The long and the real ones beside the others, on servers of their own."""
+    apart = {**os.environ, "CHATD_DATA_DIR": str(data_dir / "apart")}
+    said = data_dir / "apart.log"
+    long, real = (shlex.join((*PYTHON, "pytest", "--durations=10", *paths)) for paths in (LONG, REAL))
+    with said.open("w") as file:
+        beside = subprocess.Popen(
+            ("sh", "-c", f"nice {long}; long=$?; {real}; exit $((long + $?))"),
+            cwd=project.ROOT, env=apart, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            others = (f"--ignore={path}" for path in (*LONG, *REAL))
+            passed = _step("pytest", (*PYTHON, "pytest", "--durations=25", *others))
+            print(f"dev: waiting for {', '.join((*LONG, *REAL))}", flush=True)
+            beside.wait()
+        finally:
+            if beside.poll() is None:
+                os.killpg(beside.pid, signal.SIGINT)  # as Ctrl-C: the tests end what they started
+                beside.wait()
+    print(said.read_text())
+    return passed and beside.returncode == 0
 
 
 def _step(name: str, command: tuple[str, ...]) -> bool:
