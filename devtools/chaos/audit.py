@@ -6,7 +6,7 @@ was then. What was rolled back is not in it, what was committed cannot be missin
 order in which its changes happened, because each was written under the chat's lock.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,11 @@ class Move:
     @property
     def is_by_chat_worker(self) -> bool:
         return self.process.startswith("chat-worker")
+
+
+def starts_of(rows: Iterable[Sequence[Any]], *, since: float, there: Collection[str]) -> dict[str, float]:
+    """Rows of STARTS of those chat workers that were `there` at `since`, or started later: earlier ones are gone."""
+    return {worker_id: at for worker_id, at in rows if at >= since or worker_id in there}
 
 
 Moves = dict[str, list[Move]]

@@ -53,6 +53,8 @@ class Talk:
 
     since: float
     journal: Journal
+    there: frozenset[str]
+    """The chat workers of the beginning, by their ids; those of earlier faults may be dead."""
     blows: list[Blow] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
 
@@ -105,7 +107,7 @@ async def strike_and_collect(
 ) -> tuple[Talk, Evidence]:
     """Everything but the verdict."""
     journal = Journal.at(journal_path)
-    talk = Talk(time.time(), journal)
+    talk = Talk(time.time(), journal, frozenset(worker.worker_id for worker in await target.workers()))
     patience = target.profile.lease_ttl + QUIET_BEYOND_EXPIRY + max(one.lasts for one in plan)
     name = f"{fault.name}-{talk.since:.0f}"
     try:
@@ -123,7 +125,7 @@ async def strike_and_collect(
             talk.seen = crowd.seen  # filled until the end
         talk.seen = crowd.seen
         rest = await target.rest(within=patience)
-        return talk, await collect(target, journal, talk.seen, rest, since=talk.since)
+        return talk, await collect(target, journal, talk.seen, rest, since=talk.since, there=talk.there)
     finally:
         journal.close()
 

@@ -1,5 +1,7 @@
 """Reads what is to be judged of one fault: rows of chats that were made since it began, and the audit's."""
 
+from collections.abc import Collection
+
 from devtools.chaos import audit, notes
 from devtools.chaos.load.conversation import Seen
 from devtools.chaos.load.journal import Journal
@@ -21,8 +23,10 @@ JOIN chat_chat chat ON chat.id = chat_id WHERE chat.created_at >= to_timestamp(%
 """
 
 
-async def collect(target: Target, journal: Journal, seen: list[Seen], rest: Rest, *, since: float) -> Evidence:
-    """`since`: seconds since the epoch, before the first chat of this fault was made."""
+async def collect(
+    target: Target, journal: Journal, seen: list[Seen], rest: Rest, *, since: float, there: Collection[str]
+) -> Evidence:
+    """`since`: seconds since the epoch, before this fault's first chat was made; `there`: the chat workers of then."""
     return Evidence(
         requests=list(journal.requests.values()),
         seen=seen,
@@ -30,7 +34,7 @@ async def collect(target: Target, journal: Journal, seen: list[Seen], rest: Rest
         messages=[MessageRow(*row) for row in await target.query(MESSAGES, [since])],
         queued=[QueuedRow(*row) for row in await target.query(QUEUED, [since])],
         moves=audit.moves_of(await target.query(audit.SELECT, [since])),
-        starts=dict(await target.query(audit.STARTS)),
+        starts=audit.starts_of(await target.query(audit.STARTS), since=since, there=there),
         rest=rest,
         refusals=notes.refusals(target.noted, since=since),
     )

@@ -148,7 +148,7 @@ def test_the_judge_finds_what_is_planted_in_the_database(target: Target, tmp_pat
                 [stuck.id],
             )
         rest = await target.rest(within=1)
-        planted = await collect(target, talk.journal, talk.seen, rest, since=talk.since)
+        planted = await collect(target, talk.journal, talk.seen, rest, since=talk.since, there=talk.there)
         return sound, campaign.verdict(fault, plan, talk.blows, planted, terms)
 
     sound, planted = asyncio.run(scenario())

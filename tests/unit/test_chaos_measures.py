@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from devtools.chaos import provocation
-from devtools.chaos.audit import Move
+from devtools.chaos.audit import Move, starts_of
 from devtools.chaos.blows import Blow, Effect
 from devtools.chaos.faults import Profile
 from devtools.chaos.measures import (
@@ -25,6 +25,13 @@ from devtools.chaos.notes import Refusal
 from tests.blows import AWAY, CHAT, FROZEN, KILL, LEASE_TTL, STARTS, TOLD, move
 
 TAKEN = {CHAT: [move(9.0, "w1"), move(12.5, "w2", 2), move(15.0, None, 0, "waiting", 2)]}
+
+
+def test_a_worker_that_an_earlier_fault_killed_is_not_there_to_take_over() -> None:
+    rows = [("dead", 5.0), ("w1", 6.0), ("w2", 10.5)]
+    assert starts_of(rows, since=9.0, there={"w1"}) == {"w1": 6.0, "w2": 10.5}
+    (passage,) = takeovers({CHAT: [move(9.0, "w1")]}, [KILL], starts_of(rows, since=9.0, there={"w1"}))
+    assert passage.alone == 0.5
 
 
 def test_a_takeover_lasts_from_the_kill_to_the_next_owner() -> None:
