@@ -8,7 +8,8 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
+from psycopg.errors import LockNotAvailable
 
 from chat import capacity, hints, rows, transitions
 from chat.crash import crash_point
@@ -50,6 +51,12 @@ def acquire(chat_id: UUID, worker_id: UUID, runner_id: UUID) -> Step | None:
             transitions.acquire(update, worker_id=worker_id, runner_id=runner_id)
             step = begin_step(update)
     except (Skip, ChatNotFound):
+        return None
+    except OperationalError as error:
+        if not isinstance(error.__cause__, LockNotAvailable):
+            raise
+        # Somebody holds the row for long. What they commit wakes again, and so does the sweep.
+        logger.warning("chat.not_taken", chat_id=str(chat_id), error=repr(error).strip())
         return None
     crash_point("acquire.after")
     if waiting_since is not None:

@@ -9,6 +9,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -60,6 +61,8 @@ class RunnerManager:
         self._runners: dict[Key, Runner] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._given_back: set[Key] = set()
+        self._taking: dict[UUID, bool] = {}
+        """Chats that are being taken, and whether somebody woke us for them since."""
         self._visits: set[asyncio.Task[Any]] = set()
         self._drained = asyncio.Event()
         self._closing = threading.Event()
@@ -91,10 +94,11 @@ class RunnerManager:
                 if not self.accepting:
                     return False
             await self._run(chat_id)
-            if capacity.is_limited():
-                await self._resources.database.run(wake_next_in_line)
         except DATABASE_AWAY as error:  # the sweep finds the chat when it is back
             logger.warning("chat.not_taken", chat_id=str(chat_id), error=repr(error).strip())
+        if capacity.is_limited():
+            with suppress(*DATABASE_AWAY):  # the sweep wakes them
+                await self._resources.database.run(wake_next_in_line)
         return True
 
     async def _run(self, chat_id: UUID) -> None:
@@ -109,7 +113,7 @@ class RunnerManager:
             await asyncio.wait({subscribing}, timeout=SUBSCRIBED_WITHIN)
             heard_all = subscribing.done()
             acquired_at = self._clock()
-            step = await self._resources.database.run(acquire, chat_id, self.worker_id, runner_id)
+            step = await self._take(chat_id, runner_id)
             if step is None or isinstance(step, Done):
                 may_be_ours = False
                 return
@@ -124,6 +128,24 @@ class RunnerManager:
             await subscribing
             await self._listener.unsubscribe(hint_channel(chat_id), runner.on_message)
             self._given_back.discard(key)
+
+    async def _take(self, chat_id: UUID, runner_id: UUID) -> Step | None:
+        """None if there is nothing to take, also for those who woke us while we looked.
+
+        One look at a time: a chat whose row somebody holds for seconds takes one database thread, however often the
+        sweep repeats its wake-up, and not all of them from the other chats.
+        """
+        if chat_id in self._taking:
+            self._taking[chat_id] = True
+            return None
+        try:
+            while True:
+                self._taking[chat_id] = False
+                step = await self._resources.database.run(acquire, chat_id, self.worker_id, runner_id)
+                if step is not None or not self._taking[chat_id]:
+                    return step
+        finally:
+            del self._taking[chat_id]
 
     async def _runs_to_its_end(self, key: Key, runner: Runner, step: Step, acquired_at: float) -> bool:
         """Whether the runner ended by itself, which it does when the chat is nobody's or somebody else's."""

@@ -5,6 +5,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,13 @@ async def midway(stack: Stack, reader: Reader) -> None:
     await reader.until(lambda r: "word10" in r.preview, within=20)
 
 
+def last_start_of_a_worker(stack: Stack) -> float:
+    """By this machine's clock; to start one takes seconds where others are at work."""
+    (*_, line) = (line for line in stack.log().splitlines() if '"worker.started"' in line)
+    said = json.loads(line[line.index("{") :])
+    return datetime.fromisoformat(said["timestamp"]).timestamp()
+
+
 def test_eighty_conversations_of_two_turns_sixteen_at_a_time(stack: Stack) -> None:
     rows = [json.loads(line) for line in (DATA / "mt_bench_questions.jsonl").read_text().splitlines()]
     gate = asyncio.Semaphore(16)
@@ -100,11 +108,11 @@ def test_a_killed_worker_loses_nothing_and_the_reader_sees_the_answer_whole(stac
         chat_id = await start_chat(stack, f"Tell me. {SLOW}")
         async with Reader(stack.url, stack.token, chat_id) as reader:
             await midway(stack, reader)
-            killed_at = time.monotonic()
+            killed_at = time.time()
             stack.kill("chat-worker-1")  # `./dev` starts another at once
             await reader.until(lambda r: r.status == "waiting" and len(r.answers()) == 1, within=60)
-            seconds = time.monotonic() - killed_at
-            assert seconds < LEASE_TTL + 3 + ANSWER_LASTS
+            free_at = max(killed_at + LEASE_TTL, last_start_of_a_worker(stack))
+            assert time.time() - free_at < 3 + ANSWER_LASTS
             assert reader.connections == 1
             assert reader.previews[-1] == WHOLE, "the second attempt was seen from its first word"
             assert WHOLE.startswith(reader.previews[0])

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from celery.signals import worker_shutting_down
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from structlog.testing import capture_logs
 
 from chat import hints, transitions
@@ -317,6 +317,27 @@ def test_of_two_workers_that_want_a_chat_one_gets_it(owner: Any, told_to_nobody:
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(take, range(2))) == [False, True]
     assert RunnerLease.objects.count() == 1
+
+
+def test_a_chat_whose_row_is_held_for_too_long_is_left_to_the_next_wake_up(
+    owner: Any, told_to_nobody: list[UUID]
+) -> None:
+    chat_id = create(owner, "Hello")
+
+    def take() -> bool:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '50ms'")
+            return acquisition.acquire(chat_id, uuid4(), uuid4()) is not None
+        finally:
+            connection.close()
+
+    with capture_logs() as logs, ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Chat.objects.select_for_update().get(pk=chat_id)
+            assert pool.submit(take).result() is False
+        assert pool.submit(take).result() is True
+    assert [log["event"] for log in logs if log["log_level"] == "warning"] == ["chat.not_taken"]
 
 
 @pytest.mark.parametrize("gone", ["deleted", "waiting", "archived"])

@@ -47,9 +47,10 @@ class World:
 
     async def take(self, *chats: UUID) -> "list[asyncio.Task[bool]]":
         """Visits to these chats; returns when all of them are at work."""
+        expected = len(self.at_work) + len(chats)
         visits = [asyncio.create_task(self.manager.run_chat(chat_id)) for chat_id in chats]
         async with self.working:
-            await self.working.wait_for(lambda: len(self.at_work) == len(chats))
+            await self.working.wait_for(lambda: len(self.at_work) == expected)
         return visits
 
 
@@ -100,7 +101,7 @@ def test_a_clean_up_of_an_unknown_runner_is_ignored(played: Any) -> None:
 
 def test_two_runners_of_one_chat_both_hear_and_the_old_one_leaves(played: Any) -> None:
     async def scenario(world: World) -> None:
-        visits = await world.take(ONE, ONE)
+        visits = await world.take(ONE) + await world.take(ONE)
         _, (_, new) = world.manager.running
         owner = {"worker_id": str(world.manager.worker_id), "runner_id": str(new)}
         world.channels.say(hint_channel(ONE), hint(ONE, snapshot_version=2, **owner))
@@ -127,6 +128,40 @@ def test_a_chat_that_cannot_be_taken_because_the_database_went_away_is_given_bac
     with capture_logs() as logs:
         assert played(scenario).given_back == [ONE]
     assert [(log["event"], log["log_level"]) for log in logs] == [("chat.not_taken", "warning")]
+
+
+def test_a_chat_whose_row_is_held_is_looked_at_once_at_a_time_and_once_more_for_those_who_woke_us_meanwhile(
+    played: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    async def scenario(world: World) -> None:
+        looking, seen = asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+        async def held(function: Any, *args: Any) -> Any:
+            nonlocal looks
+            if function is not generation:
+                return function(*args)
+            looks += 1
+            looking.release()
+            await seen.acquire()
+            return function(*args) if looks == 2 else None
+
+        monkeypatch.setattr(world.database, "run", held)
+        visit = asyncio.create_task(world.manager.run_chat(ONE))
+        await looking.acquire()
+        for _ in range(5):
+            assert await asyncio.create_task(world.manager.run_chat(ONE)), "its pool slot is free again at once"
+        assert looks == 1
+        seen.release()  # what was seen may be older than the last wake-up
+        await looking.acquire()
+        seen.release()
+        async with world.working:
+            await world.working.wait_for(lambda: world.at_work == [ONE])
+        assert looks == 2
+        assert not visit.done()
+
+    played(scenario)
 
 
 @pytest.mark.parametrize("found", [None, Done(ONE, 1)], ids=["somebody else has it", "there was nothing to do"])
