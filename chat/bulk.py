@@ -6,7 +6,8 @@ is the family of a chat that somebody holds: nobody waits for us, and we wait fo
 batch and publishes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 from uuid import UUID
@@ -29,11 +30,11 @@ Due = Callable[[Member], bool]
 
 
 def archive_families(root_ids: Sequence[UUID], *, due: Due) -> tuple[list[Family], int]:
-    """Archive the families that are still due in all their members.
+    """Archive the families that are still due in all their members. A single one may take as long as it takes.
 
     Those that were archived, and the number of chats: members that were so already do not count.
     """
-    with transaction.atomic():
+    with _transaction(root_ids):
         going = [family for family in batch.lock_families(root_ids) if _may_be_archived(family, due)]
         moved = [(member, _state(member)) for family in going for member in family if not member.archived]
         if moved:
@@ -63,9 +64,7 @@ def delete_families(
     No family is divided; `whatever_its_size`: the first one may be bigger than the room. A single one may take as long
     as it takes; several, as long as a statement may.
     """
-    with transaction.atomic():
-        if len(root_ids) == 1:
-            batch.lift_statement_timeout()
+    with _transaction(root_ids):
         going: list[Family] = []
         looked_at, full = len(root_ids), False
         for family in batch.lock_families(root_ids):
@@ -82,6 +81,14 @@ def delete_families(
         crash_point("purge.commit.before")
     crash_point("purge.commit.after")
     return Deletion(going, messages, looked_at - len(going), full)
+
+
+@contextmanager
+def _transaction(root_ids: Sequence[UUID]) -> Iterator[None]:
+    with transaction.atomic():
+        if len(root_ids) == 1:
+            batch.lift_statement_timeout()
+        yield
 
 
 def _state(member: Member) -> State:

@@ -6,6 +6,7 @@ is never archived. A second run finds nothing but what the first one skipped bec
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -76,7 +77,10 @@ def _archive(
         return None if limit is None else limit - did["families"] - did["skipped"]
 
     for nominated in pace.batches(lambda after, most: batch.inactive(cutoff, after=after, limit=most), room):
-        families, chats = archive_families(nominated.root_ids, due=is_due)
+        moved = nominated.attempt(partial(archive_families, nominated.root_ids, due=is_due))
+        if moved is None:
+            continue
+        families, chats = moved
         for family in families:
             archived.setdefault(family[0].owner_id, []).append(family[0].title)
         did["chats"] += chats

@@ -6,9 +6,18 @@ A batch that turns out to be too much for one statement is nominated again, half
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
+import structlog
+from django.db import OperationalError
+from psycopg.errors import QueryCanceled
+
 from chat.rows.batch import Nominee
+
+logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 BATCH = 100
 """Families of one transaction: some 50 ms in which their rows are locked, a tenth of that in most cases."""
@@ -23,11 +32,22 @@ Nominate = Callable[[Nominee | None, int], list[Nominee]]
 class Batch:
     nominees: list[Nominee]
     too_much: bool = False
-    """For whoever works on it to set: nothing of it was done, and half of it comes next."""
+    """Nothing of it was done, and half of it comes next."""
 
     @property
     def root_ids(self) -> list[UUID]:
         return [nominee.root_id for nominee in self.nominees]
+
+    def attempt(self, transaction: Callable[[], T]) -> T | None:
+        """What the transaction returns; None where it was too much for the time that a statement has."""
+        try:
+            return transaction()
+        except OperationalError as error:
+            if len(self.nominees) == 1 or not isinstance(error.__cause__, QueryCanceled):
+                raise
+            logger.info("retention.batch_halved", families=len(self.nominees))
+            self.too_much = True
+            return None
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ time that a statement has is deleted in smaller batches, down to a single family
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from math import inf
 
 import structlog
-from django.db import OperationalError
-from psycopg.errors import QueryCanceled
 
 from chat import metrics
 from chat.bulk import delete_families
@@ -67,13 +66,9 @@ def _purge(cutoff: datetime, limit: int | None, pace: Pace, run: Run, progress: 
 
     for nominated in pace.batches(lambda after, most: batch.outdated(cutoff, after=after, limit=most), room):
         fits = inf if (left := room()) is None else left
-        try:
-            gone = delete_families(nominated.root_ids, due=is_due, room=fits, whatever_its_size=not did["chats"])
-        except OperationalError as error:
-            if len(nominated.nominees) == 1 or not isinstance(error.__cause__, QueryCanceled):
-                raise
-            logger.info("retention.batch_halved", families=len(nominated.nominees))
-            nominated.too_much = True
+        is_first = not did["chats"]
+        delete = partial(delete_families, nominated.root_ids, due=is_due, room=fits, whatever_its_size=is_first)
+        if (gone := nominated.attempt(delete)) is None:
             continue
         chats = sum(map(len, gone.families))
         did["chats"] += chats

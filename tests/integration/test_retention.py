@@ -401,7 +401,7 @@ def test_who_watches_a_chat_is_told_that_it_went(user: Any, told: list[Any]) -> 
     assert sorted(told) == sorted(("update", chat_id, "XW") for chat_id in family)
 
 
-# --- purge: more than a statement has time for -------------------------------------------------------------------
+# --- more than a statement has time for ---------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -414,18 +414,20 @@ def hurried() -> Iterator[None]:
         cursor.execute("RESET statement_timeout")
 
 
-def slowly(monkeypatch: pytest.MonkeyPatch, seconds: Callable[[set[UUID]], float]) -> list[int]:
-    """A database that takes so long to delete these chats; how many it was asked for each time."""
+def slowly(
+    monkeypatch: pytest.MonkeyPatch, seconds: Callable[[set[UUID]], float], *, statement: str = "delete"
+) -> list[int]:
+    """A database that takes so long to delete (or "archive") these chats; how many it was asked for each time."""
     asked: list[int] = []
-    delete_now = batch.delete
+    at_once = getattr(batch, statement)
 
-    def delete(members: Any) -> int:
+    def in_its_time(members: Any) -> Any:
         asked.append(len(members))
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(%s)", [seconds({member.id for member in members})])
-        return delete_now(members)
+        return at_once(members)
 
-    monkeypatch.setattr(bulk.batch, "delete", delete)
+    monkeypatch.setattr(bulk.batch, statement, in_its_time)
     return asked
 
 
@@ -450,6 +452,18 @@ def test_a_single_family_may_take_as_long_as_it_takes(user: Any, monkeypatch: py
     with connection.cursor() as cursor:
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone()[0] == "500ms", "for the others it is as before"
+
+
+@pytest.mark.usefixtures("hurried")
+def test_what_a_statement_has_no_time_for_is_archived_in_smaller_batches(
+    user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    giant, *others = [old(user, State.W, at=BEFORE - timedelta(days=days))[0] for days in (5, 4, 3, 2, 1)]
+    asked = slowly(monkeypatch, lambda chats: 0.8 if giant in chats else 0, statement="archive")
+    did = archive(pace=Pace(batch=4, pause=0), send_digest=False)
+    assert did == {"chats": 5, "families": 5, "skipped": 0, "digests": 0}
+    assert asked == [4, 2, 1, 2, 2]
+    assert {state(chat_id) for chat_id in (giant, *others)} == {"XW"}
 
 
 @pytest.mark.usefixtures("hurried")
