@@ -8,7 +8,9 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from chat import crash
+from chat.catalogue import register_model
 from chat.crash import Chaos, rules_in
+from chatworker.models import catalogue
 from demomodel.testing import demo_model_process
 
 
@@ -23,6 +25,14 @@ def demo_url() -> Iterator[str]:
     """A model over HTTP that answers at once."""
     with demo_model_process(interval=0) as demo:
         yield demo.url
+
+
+@pytest.fixture
+def owner(user: Any, demo_url: str) -> Any:
+    """A user whose chats the demo model answers."""
+    catalogue._kept.clear()
+    register_model("demo:demo", base_url=demo_url, default=True)
+    return user
 
 
 @pytest.fixture

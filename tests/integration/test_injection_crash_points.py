@@ -10,11 +10,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from chat import hints, transitions
-from chat.catalogue import register_model
 from chat.crash import POINTS, Chaos, CrashPoint
 from chat.update import chat_read, chat_update
 from chatworker import acquisition
-from chatworker.models import catalogue
 from chatworker.testing import wait_until, wait_until_idle
 from tests.injected import running_workers
 
@@ -31,13 +29,11 @@ IN_A_TURN = sorted(point for point in POINTS if not point.startswith(NOT_IN_A_TU
 
 
 @pytest.fixture
-def owner(user: Any, demo_url: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def owner(owner: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     settings.CHATD_LEASE_TTL, settings.CHATD_HEARTBEAT_INTERVAL = 2.0, 0.3
     monkeypatch.setattr("chatworker.failure.BACKOFF_FROM", 0.05)
     monkeypatch.setattr("chatworker.worker.SYNC_EVERY", 0.5)
-    catalogue._kept.clear()
-    register_model("demo:demo", base_url=demo_url, default=True)
-    return user
+    return owner
 
 
 def chat_of(owner: Any, text: str) -> UUID:

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from chat.catalogue import register_model
-from chatworker.models import catalogue
 from devtools.chaos.injection.database_faults import Dice, rates_in
 from devtools.chaos.injection.faulty_postgres import base
 from devtools.chaos.injection.spec import Spec
@@ -23,11 +21,9 @@ CLIENTS = 12
 
 
 @pytest.fixture
-def owner(user: Any, demo_url: str, settings: Any) -> Any:
+def owner(owner: Any, settings: Any) -> Any:
     settings.CHATD_LEASE_TTL, settings.CHATD_HEARTBEAT_INTERVAL = 6.0, 0.5
-    catalogue._kept.clear()
-    register_model("demo:demo", base_url=demo_url, default=True)
-    return user
+    return owner
 
 
 @pytest.fixture

@@ -15,9 +15,7 @@ import pytest
 from celery import Celery
 from django.conf import settings as django_settings
 
-from chat.catalogue import register_model
 from chat.models import RunnerLease
-from chatworker.models import catalogue
 from chatworker.testing import wait_until
 from devtools.chaos.injection.proxy import HOST
 from devtools.chaos.injection.proxy_process import ProxyProcess, proxy_process
@@ -57,11 +55,9 @@ def network(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def owner(user: Any, demo_url: str, settings: Any, network: BadNetwork) -> Any:
+def owner(owner: Any, settings: Any, network: BadNetwork) -> Any:
     settings.CHATD_LEASE_TTL = LEASE_TTL
-    catalogue._kept.clear()
-    register_model("demo:demo", base_url=demo_url, default=True)
-    return user
+    return owner
 
 
 def workers_with_chats() -> int:

@@ -11,12 +11,10 @@ import pytest
 from django.db import OperationalError
 
 from chat import crash, hints, transitions
-from chat.catalogue import register_model
 from chat.crash import Chaos
 from chat.models import Chat, RunnerLease
 from chat.update import chat_read, chat_update
 from chatworker import acquisition
-from chatworker.models import catalogue
 from chatworker.testing import wait_until, wait_until_idle
 from tests.injected import (
     Books,
@@ -39,11 +37,9 @@ SLOWER = "[chunks 8] [interval 0.4]"
 
 
 @pytest.fixture
-def owner(user: Any, demo_url: str, settings: Any) -> Any:
+def owner(owner: Any, settings: Any) -> Any:
     settings.CHATD_LEASE_TTL, settings.CHATD_HEARTBEAT_INTERVAL = LEASE_TTL, 0.3
-    catalogue._kept.clear()
-    register_model("demo:demo", base_url=demo_url, default=True)
-    return user
+    return owner
 
 
 def start_chat(owner: Any, number: int, more: str = "") -> UUID:

@@ -8,25 +8,16 @@ from typing import Any
 import pytest
 
 from chat import hints, transitions
-from chat.catalogue import register_model
 from chat.channels import Hint, hint_channel
 from chat.models import Chat
 from chat.stream.listener import Listener
 from chat.update import chat_read, chat_update
-from chatworker.models import catalogue
 from chatworker.testing import wait_until, wait_until_idle
 from chatworker.worker import ChatWorker
 from tests.injected import counted_calls
 from tests.one_worker import ENDLESS, create, no_hints, one_worker, until_it_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def owner(user: Any, demo_url: str) -> Any:
-    catalogue._kept.clear()
-    register_model("demo:demo", base_url=demo_url, default=True)
-    return user
 
 
 @pytest.fixture

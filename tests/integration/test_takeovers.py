@@ -6,24 +6,15 @@ from typing import Any
 import pytest
 
 from chat import hints
-from chat.catalogue import register_model
 from chat.crash import Chaos
 from chat.models import RunnerLease
 from chat.update import chat_read
-from chatworker.models import catalogue
 from chatworker.testing import wait_until, wait_until_idle
 from chatworker.worker import ChatWorker
 from tests.factories import photograph_of
 from tests.one_worker import ENDLESS, create, no_hints, one_worker, take_over, until_it_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def owner(user: Any, demo_url: str) -> Any:
-    catalogue._kept.clear()
-    register_model("demo:demo", base_url=demo_url, default=True)
-    return user
 
 
 @pytest.fixture

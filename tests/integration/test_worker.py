@@ -16,7 +16,6 @@ from django.db import OperationalError, connection, transaction
 from structlog.testing import capture_logs
 
 from chat import hints, transitions
-from chat.catalogue import register_model
 from chat.database import DatabaseThreads
 from chat.errors import StaleFence
 from chat.execution import State
@@ -25,7 +24,6 @@ from chat.rows.clock import database_now
 from chat.update import Fence, chat_read, chat_update
 from chatworker import acquisition, bootstep, leases, manager
 from chatworker.loops import attempt
-from chatworker.models import catalogue
 from chatworker.testing import wait_until, wait_until_idle
 from chatworker.work import generate
 from chatworker.work.step import Generate, Step, Wait, begin_step
@@ -34,13 +32,6 @@ from tests.factories import chat_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SLOW = "[long 200] [interval 0.02]"
-
-
-@pytest.fixture
-def owner(user: Any, demo_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    catalogue._kept.clear()
-    register_model("demo:demo", base_url=demo_url, default=True)
-    return user
 
 
 @pytest.fixture

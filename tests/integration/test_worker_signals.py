@@ -7,20 +7,11 @@ from typing import Any
 import pytest
 
 from chat import transitions
-from chat.catalogue import register_model
 from chat.update import chat_read
-from chatworker.models import catalogue
 from chatworker.testing import wait_until
 from tests.worker_processes import CeleryProcess, database_url, worker_process
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
-
-
-@pytest.fixture
-def owner(user: Any, demo_url: str) -> Any:
-    catalogue._kept.clear()
-    register_model("demo:demo", base_url=demo_url, default=True)
-    return user
 
 
 def said_in_its_log(worker: CeleryProcess, words: str) -> None:
