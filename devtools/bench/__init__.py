@@ -4,7 +4,7 @@
   state       the state machine's transitions, beside the least that they could cost
   waiting     what 500 chats cost whose model thinks
   retention   archive and purge on a million chats (--chats), and what live turns notice of it
-  admin       every page of the admin on a million chats (--chats)
+  admin       every page of the admin on a million chats (--chats), also in Chromium, where there is one
 
 Nothing else should run on the machine meanwhile. With `--json` the last line is one JSON object.
 """
@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("name", nargs="?", default="turn", choices=BENCHES, help="what to measure (default: turn)")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--chats", type=int, default=1_000_000, help="retention, admin: how many chats (1,000,000)")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="admin: keep a picture of each page there")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started ends as with Ctrl-C
     try:
@@ -73,7 +74,7 @@ def _waiting(options: argparse.Namespace) -> dict[str, Any]:
 def _admin(options: argparse.Namespace) -> dict[str, Any]:
     from devtools.bench import admin
 
-    return admin.run(options.chats)
+    return admin.run(options.chats, options.pictures)
 
 
 def _retention(options: argparse.Namespace) -> dict[str, Any]:

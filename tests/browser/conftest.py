@@ -5,7 +5,6 @@
 
 import os
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,30 +14,11 @@ from django.conf import settings as django_settings
 from django.contrib.auth.models import Permission
 
 from chat.execution import State
+from devtools.chromium import LEFT_BEHIND, NONE_FOUND, chromium, launch
 from tests.factories import LIVE_STATES, chat_in
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ALONE = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-"""It may run as root, and asks nobody but the server under test."""
 TIMEOUT = 15_000
 """Milliseconds that the browser waits for what a test expects."""
-LEFT_BEHIND = "net::ERR_ABORTED"
-"""Of a request that was under way when its page was left: the icon of the site, which nobody waits for."""
-
-
-def chromium() -> str | None:
-    """The path of a Chromium, None if there is none."""
-    if wanted := os.environ.get("CHATD_CHROMIUM"):
-        return wanted
-    return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +26,13 @@ def browser() -> Iterator[Any]:
     """Not for longer than its tests: while it lives, this thread has a loop, and no other test could run one."""
     path = chromium()
     if path is None:
-        pytest.skip(f"no Chromium: none of {', '.join(NAMES)} is in PATH (Debian: apt-get install chromium)")
+        pytest.skip(NONE_FOUND)
     from playwright.sync_api import sync_playwright
 
     # Playwright's loop runs in this thread, so Django takes the tests' own queries for those of a coroutine.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=ALONE)
+        started = launch(playwright, path)
         yield started
         started.close()
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]

@@ -1,9 +1,11 @@
 """The whole run, in a process whose Django is set up: seed, then ask for each page as a superuser, some times.
 
-Then most chats are archived, as a database is whose idle chats are archived for years before they are deleted.
+Then most chats are archived, as a database is whose idle chats are archived for years before they are deleted. Then a
+Chromium opens all pages once more, where there is one.
 """
 
 import time
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -17,18 +19,15 @@ from chat.models import Chat, triggers
 from chat.rows.clock import database_now
 from chat.seeding.database import owners_of, seed, settle
 from chat.seeding.wish import Wish
-from devtools.bench.admin.pages import after_archiving, pages
+from devtools.bench.admin import in_chromium
+from devtools.bench.admin.pages import PageFailed, after_archiving, pages
 
 MESSAGES_PER_CHAT, CHATS_PER_OWNER = 10, 200
 TIMES = 5
 
 
-class PageFailed(Exception):
-    """A page did not answer with itself."""
-
-
-def measure(chats: int) -> dict[str, Any]:
-    """The figures; times are the server's, from request to answer. Raises `PageFailed`."""
+def measure(chats: int, pictures: Path | None) -> dict[str, Any]:
+    """The figures; `pages` are the server's, from request to answer, `chromium` a browser's. Raises `PageFailed`."""
     print(f"seeding {chats:,} chats with {chats * MESSAGES_PER_CHAT:,} messages …", flush=True)
     register_model("demo:demo", default=True)
     wish = Wish(chats, chats * MESSAGES_PER_CHAT, database_now())
@@ -36,9 +35,11 @@ def measure(chats: int) -> dict[str, Any]:
     settle()
     settings.ALLOWED_HOSTS = ["*"]
     browser = Client()
-    browser.force_login(get_user_model().objects.create_superuser("measuring"))
+    root = get_user_model().objects.create_superuser("measuring")
+    browser.force_login(root)
     print("asking for every page …", flush=True)
-    found = {name: _ask(browser, name, address) for name, address in pages().items()}
+    every = pages(root)
+    found = {name: _ask(browser, name, address) for name, address in every.items()}
     print("archiving most chats …", flush=True)
     _archive_most()
     found |= {name: _ask(browser, name, address) for name, address in after_archiving().items()}
@@ -48,6 +49,7 @@ def measure(chats: int) -> dict[str, Any]:
         "slowest": slowest,
         "slowest_ms": max(found[slowest]["first_ms"], found[slowest]["worst_ms"]),
         "pages": found,
+        "chromium": in_chromium.look(every, pictures=pictures),
     }
 
 

@@ -1,4 +1,4 @@
-"""The pages of the admin: of every registered model its list, its last page and one row; then searches and filters.
+"""The pages of the admin: of every registered model its list, a late page, its forms and a row; searches and filters.
 
 And those of chats once more after an archiving, which makes the archived ones the newest.
 """
@@ -7,19 +7,27 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
+from django.test import RequestFactory
 from django.urls import reverse
 
 from chat.models import Chat, ChatMessage
+
+
+class PageFailed(Exception):
+    """A page did not do what it should."""
+
 
 CHATS, MESSAGES = "/admin/chat/chat/", "/admin/chat/chatmessage/"
 LAST_PAGE = 40
 
 
-def pages() -> dict[str, str]:
-    """Name → address."""
+def pages(user: Any) -> dict[str, str]:
+    """Name → address of what `user` may open."""
+    request = RequestFactory().get("/")
+    request.user = user
     found = {"start page": reverse("admin:index")}
     for kind in admin.site._registry:
-        found |= dict(_of(kind))
+        found |= dict(_of(kind, request))
     return found | _asked_for()
 
 
@@ -27,14 +35,20 @@ def after_archiving() -> dict[str, str]:
     return {f"{name}, after an archiving": address for name, address in _by_state().items()}
 
 
-def _of(kind: Any) -> Iterator[tuple[str, str]]:
+def _of(kind: Any, request: Any) -> Iterator[tuple[str, str]]:
     name, names = f"admin:{kind._meta.app_label}_{kind._meta.model_name}", kind._meta.verbose_name_plural
     yield f"{names}", reverse(f"{name}_changelist")
     if kind in (Chat, ChatMessage):
         yield f"{names}, page {LAST_PAGE}", f"{reverse(f'{name}_changelist')}?p={LAST_PAGE}"
+    window = admin.site._registry[kind]
+    if window.has_add_permission(request):
+        yield f"{names}, add one", reverse(f"{name}_add")
     row = kind._default_manager.order_by("pk").first()
     if row is not None:
         yield f"{names}, one", reverse(f"{name}_change", args=[row.pk])
+        yield f"{names}, history of one", reverse(f"{name}_history", args=[row.pk])
+        if window.has_delete_permission(request, row):
+            yield f"{names}, delete one", reverse(f"{name}_delete", args=[row.pk])
 
 
 def _asked_for() -> dict[str, str]:
