@@ -17,6 +17,9 @@ class ApiToken(models.Model):
     hint = models.CharField(max_length=16, editable=False, help_text="The token's first characters.")
     created_at = models.DateTimeField(db_default=Now())
 
+    class Meta:
+        verbose_name = "API token"
+
     def __str__(self) -> str:
         return f"{self.hint}… of {self.user}"
 
