@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -73,12 +74,21 @@ def test_a_runner_whose_lease_is_gone_ends_with_the_next_heartbeat(
     assert chat_read(chat_id).chat.generation_attempt == 1
 
 
-def test_a_step_that_fails_for_a_reason_that_nobody_foresaw_is_begun_again_at_once(
-    worker: ChatWorker, owner: Any, arm: Callable[[str], Chaos]
+def test_a_step_that_fails_for_a_reason_that_nobody_foresaw_is_begun_again_by_the_same_runner(
+    worker: ChatWorker, owner: Any, arm: Callable[[str], Chaos], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the same runner: nobody else could take the chat before its lease is over."""
+    """After a while that grows: given back, the chat would be taken and fail again as fast as workers can."""
+    woken: list[UUID] = []
+    wake = hints.publish_wake_up
+
+    def heard(chat_id: UUID) -> None:
+        woken.append(chat_id)
+        wake(chat_id)
+
+    monkeypatch.setattr(hints, "publish_wake_up", heard)
     chaos = arm("model.answered=raise")
     chat_id = create(owner, "Hello [say Good day.]")
     snapshot = wait_until_idle(chat_id, timeout=10)
     assert chaos._fired["model.answered"] == 1
     assert snapshot.messages[-1]["parts"] == [{"type": "text", "text": "Good day."}]
+    assert woken == [chat_id], "for the first message, and for nothing else"

@@ -108,7 +108,7 @@ GUARDS = (
     Mutation(
         "a step that failed is begun again", "chatworker/runner.py",
         "            except Exception:\n", "            except ZeroDivisionError:\n",
-        (f"{TAKEOVERS}::test_a_step_that_fails_for_a_reason_that_nobody_foresaw_is_begun_again_at_once",),
+        (f"{TAKEOVERS}::test_a_step_that_fails_for_a_reason_that_nobody_foresaw_is_begun_again_by_the_same_runner",),
     ),
     Mutation(
         "a step that takes too long is begun again", "chatworker/runner.py",
