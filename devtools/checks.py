@@ -7,11 +7,11 @@ that all findings are seen. This process holds the embedded servers, so they sta
 
 import fcntl
 import os
-import shlex
 import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from devtools import project
@@ -27,10 +27,17 @@ STATIC = {
     "makemigrations --check": (project.PYTHON, "manage.py", "makemigrations", "--check", "--dry-run"),
 }
 
-LONG = ("tests/integration/test_state_machine.py", "tests/integration/test_races.py")
-"""Minutes of random walks and races: they ask for no speed, and give way to the others."""
-REAL = ("tests/acceptance",)
+SYSTEMS = ("tests/acceptance",)
 """Whole systems that start, talk and are killed: they wait more than they work."""
+PATIENT = (
+    "tests/unit",
+    "tests/architecture",
+    "tests/browser",
+    "tests/integration/test_state_machine.py",
+    "tests/integration/test_races.py",
+)
+"""They work and watch no clock: they give way to the others, which see processes die and leases end in time."""
+NICENESS = 15
 
 HELP = """\
 Usage: ./dev test [PYTEST ARGUMENTS]
@@ -64,26 +71,42 @@ def main(arguments: list[str]) -> int:
 
 
 def _everything(data_dir: Path) -> bool:
-    """All tests. The long and the real ones beside the others, on servers of their own."""
-    apart = {**os.environ, "CHATD_DATA_DIR": str(data_dir / "apart")}
-    said = data_dir / "apart.log"
-    long, real = (shlex.join((*PYTHON, "pytest", "--durations=10", *paths)) for paths in (LONG, REAL))
-    with said.open("w") as file:
-        beside = subprocess.Popen(
-            ("sh", "-c", f"nice {long}; long=$?; {real}; exit $((long + $?))"),
-            cwd=project.ROOT, env=apart, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        try:
-            others = (f"--ignore={path}" for path in (*LONG, *REAL))
-            passed = _step("pytest", (*PYTHON, "pytest", "--durations=25", *others))
-            print(f"dev: waiting for {', '.join((*LONG, *REAL))}", flush=True)
-            beside.wait()
-        finally:
-            if beside.poll() is None:
-                os.killpg(beside.pid, signal.SIGINT)  # as Ctrl-C: the tests end what they started
-                beside.wait()
-    print(said.read_text())
-    return passed and beside.returncode == 0
+    """All tests, in three pytests at the same time, each on servers of its own."""
+    with ExitStack() as running:
+        systems = running.enter_context(_Beside(SYSTEMS, data_dir / "systems"))
+        patient = running.enter_context(_Beside(PATIENT, data_dir / "patient", niceness=NICENESS))
+        others = (f"--ignore={path}" for path in (*SYSTEMS, *PATIENT))
+        passed = _step("pytest", (*PYTHON, "pytest", "--durations=25", *others))
+        return all([passed, systems.passed(), patient.passed()])
+
+
+class _Beside:
+    """Tests that run beside others; what they say is shown when they are over."""
+
+    def __init__(self, paths: tuple[str, ...], data_dir: Path, *, niceness: int = 0) -> None:
+        self._paths, self._said = paths, data_dir.with_suffix(".log")
+        self._command = ("nice", "-n", str(niceness), *PYTHON, "pytest", "--durations=10", *paths)
+        self._environment = {**os.environ, "CHATD_DATA_DIR": str(data_dir)}
+
+    def __enter__(self) -> "_Beside":
+        with self._said.open("w") as said:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=project.ROOT, env=self._environment, stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGINT)  # as Ctrl-C: the tests end what they started
+            self._process.wait()
+
+    def passed(self) -> bool:
+        """Waits for their end."""
+        print(f"dev: waiting for {', '.join(self._paths)}", flush=True)
+        code = self._process.wait()
+        print(self._said.read_text(), flush=True)
+        return code == 0
 
 
 def _step(name: str, command: tuple[str, ...]) -> bool:

@@ -130,7 +130,7 @@ def test_a_chat_that_cannot_be_taken_because_the_database_went_away_is_given_bac
     assert [(log["event"], log["log_level"]) for log in logs] == [("chat.not_taken", "warning")]
 
 
-def test_a_chat_whose_row_is_held_is_looked_at_once_at_a_time_and_once_more_for_those_who_woke_us_meanwhile(
+def test_a_chat_is_looked_at_once_at_a_time_and_once_more_for_those_who_woke_us_meanwhile(
     played: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0

@@ -42,4 +42,12 @@ GUARDS = (
         "_state(member) in ARCHIVED and due(member)", "_state(member) in ARCHIVED",
         (f"{RETENTION}::test_a_chat_that_somebody_touches_before_it_is_locked_is_not_purged",),
     ),
+    Mutation(
+        "what a statement has no time for is done in halves", "chat/retention/batches.py",
+        "            if len(self.nominees) == 1 or", "            if len(self.nominees) >= 1 or",
+        (
+            f"{RETENTION}::test_what_a_statement_has_no_time_for_is_deleted_in_smaller_batches",
+            f"{RETENTION}::test_what_a_statement_has_no_time_for_is_archived_in_smaller_batches",
+        ),
+    ),
 )  # fmt: skip

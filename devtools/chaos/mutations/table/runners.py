@@ -6,6 +6,7 @@ from devtools.chaos.mutations.table.where import (
     HINTS,
     INTEGRATION,
     INTERRUPT,
+    MANAGER,
     MISSED_HINTS,
     STALLS,
     TAKEOVERS,
@@ -114,6 +115,16 @@ GUARDS = (
         "a step that takes too long is begun again", "chatworker/runner.py",
         "return asked + max(STEP_TIMEOUT,", "return 3600 + asked + max(STEP_TIMEOUT,",
         (f"{WORKER}::test_a_step_that_takes_too_long_is_begun_again",),
+    ),
+    Mutation(
+        "a chat is looked at once at a time, however often it is woken", "chatworker/manager.py",
+        "        if chat_id in self._taking:\n", "        if False:\n",
+        (f"{MANAGER}::test_a_chat_is_looked_at_once_at_a_time_and_once_more_for_those_who_woke_us_meanwhile",),
+    ),
+    Mutation(
+        "who is woken while it looks, looks once more", "chatworker/manager.py",
+        "if step is not None or not self._taking[chat_id]:", "if True:",
+        (f"{MANAGER}::test_a_chat_is_looked_at_once_at_a_time_and_once_more_for_those_who_woke_us_meanwhile",),
     ),
     Mutation(
         "a chat whose taking nobody confirmed is given back", "chatworker/manager.py",
