@@ -113,9 +113,9 @@ def test_a_sound_database_is_told_with_its_version(site: Site) -> None:
         ),
         (
             schema.migrations,
-            "DELETE FROM django_migrations WHERE app = 'chat' AND name LIKE '0008%'",
+            "DELETE FROM django_migrations WHERE app = 'chat' AND name LIKE '0009%'",
             PROBLEM,
-            "1 are not applied: chat.0008",
+            "1 are not applied: chat.0009",
         ),
         (
             schema.migrations,
