@@ -93,15 +93,17 @@ class RunnerManager:
                 chat_id = await self._resources.database.run(fairest, chat_id)
                 if not self.accepting:
                     return False
-            await self._run(chat_id)
+            has_run = await self._run(chat_id)
         except DATABASE_AWAY as error:  # the sweep finds the chat when it is back
             logger.warning("chat.not_taken", chat_id=str(chat_id), error=repr(error).strip())
-        if capacity.is_limited():
+            return True
+        if has_run and capacity.is_limited():  # who took nothing freed no place, and would be woken for it again
             with suppress(*DATABASE_AWAY):  # the sweep wakes them
                 await self._resources.database.run(wake_next_in_line)
         return True
 
-    async def _run(self, chat_id: UUID) -> None:
+    async def _run(self, chat_id: UUID) -> bool:
+        """Whether there was anything to take."""
         runner_id = uuid4()
         key = chat_id, runner_id
         runner = Runner(chat_id, self.worker_id, runner_id, self._resources, self)
@@ -116,12 +118,13 @@ class RunnerManager:
             step = await self._take(chat_id, runner_id)
             if step is None or isinstance(step, Done):
                 may_be_ours = False
-                return
+                return step is not None
             if not heard_all:
                 await subscribing
                 await self._offer_what_was_missed(runner)
             if not self._drained.is_set():  # else closed meanwhile, and `close` did not know of this chat
                 may_be_ours = not await self._runs_to_its_end(key, runner, step, acquired_at)
+            return True
         finally:
             if may_be_ours:
                 await self._give_back(key)

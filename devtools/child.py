@@ -107,7 +107,7 @@ class Child:
 
     async def _ask_until_ready(self) -> None:
         if self.program.answers_when_ready:
-            while not await asyncio.to_thread(_answers, self.program.answers_when_ready):  # noqa: ASYNC110
+            while not await asyncio.to_thread(answers, self.program.answers_when_ready):  # noqa: ASYNC110
                 await asyncio.sleep(ASK_EVERY)
             self.ready.set()
         elif not self.program.says_when_ready:
@@ -115,7 +115,8 @@ class Child:
             self.ready.set()
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a GET of it gives 200."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
     try:

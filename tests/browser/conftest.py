@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.conf import settings as django_settings
 from django.contrib.auth.models import Permission
 
 from chat.execution import State
-from devtools.chromium import LEFT_BEHIND, NONE_FOUND, chromium, launch
+from devtools.chromium import NONE_FOUND, chromium, launch, open_page
 from tests.factories import LIVE_STATES, chat_in
 
 TIMEOUT = 15_000
@@ -46,32 +45,18 @@ def site(live_server: Any, settings: Any) -> str:
 
 
 @pytest.fixture
-def visit(browser: Any, site: str, client: Any) -> Iterator[Callable[[Any], Any]]:
+def visit(browser: Any, site: str) -> Iterator[Callable[[Any], Any]]:
     """`visit(user)`: a page of a browser in which `user` is logged in; whatever goes wrong in it fails the test."""
-    contexts, wrong = [], []
-
-    def failed(request: Any) -> None:
-        if request.failure != LEFT_BEHIND:
-            wrong.append(f"not loaded: {request.url} {request.failure}")
+    pages: list[Any] = []
+    wrong: list[str] = []
 
     def open_for(user: Any) -> Any:
-        client.force_login(user)
-        context = browser.new_context(base_url=site, viewport={"width": 1440, "height": 1000})
-        contexts.append(context)
-        session = client.cookies[django_settings.SESSION_COOKIE_NAME].value
-        context.add_cookies([{"name": django_settings.SESSION_COOKIE_NAME, "value": session, "url": site}])
-        page = context.new_page()
-        page.set_default_timeout(TIMEOUT)
-        page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
-        page.on("console", lambda said: said.type == "error" and wrong.append(f"console: {said.text} ({page.url})"))
-        page.on("requestfailed", failed)
-        page.on("response", lambda answer: answer.status >= 500 and wrong.append(f"{answer.status}: {answer.url}"))
-        page.on("request", lambda sent: sent.url.startswith((site, "data:")) or wrong.append(f"outside: {sent.url}"))
-        return page
+        pages.append(open_page(browser, site, user, wrong, timeout=TIMEOUT))
+        return pages[-1]
 
     yield open_for
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.context.close()
     for thread in threading.enumerate():
         if "process_request_thread" in thread.name:
             thread.join(TIMEOUT / 1000)  # of the server: it ends with the browser's connection

@@ -38,6 +38,7 @@ from tests.surroundings import Watched, age_heartbeats, alive, levels, look, onl
 from tests.threads import LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
+NEWEST_MIGRATION = max(path.stem for path in (ROOT / "chat" / "migrations").glob("0*.py"))
 pytestmark = pytest.mark.django_db
 real_transactions = pytest.mark.django_db(transaction=True)
 OK, WARNING, PROBLEM, SKIPPED = Level
@@ -113,9 +114,9 @@ def test_a_sound_database_is_told_with_its_version(site: Site) -> None:
         ),
         (
             schema.migrations,
-            "DELETE FROM django_migrations WHERE app = 'chat' AND name LIKE '0009%'",
+            f"DELETE FROM django_migrations WHERE app = 'chat' AND name = '{NEWEST_MIGRATION}'",
             PROBLEM,
-            "1 are not applied: chat.0009",
+            f"1 are not applied: chat.{NEWEST_MIGRATION}",
         ),
         (
             schema.migrations,

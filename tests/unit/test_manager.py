@@ -134,6 +134,7 @@ def test_a_chat_is_looked_at_once_at_a_time_and_once_more_for_those_who_woke_us_
     played: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0
+    next_woken: list[UUID] = []
 
     async def scenario(world: World) -> None:
         looking, seen = asyncio.Semaphore(0), asyncio.Semaphore(0)
@@ -148,18 +149,23 @@ def test_a_chat_is_looked_at_once_at_a_time_and_once_more_for_those_who_woke_us_
             return function(*args) if looks == 2 else None
 
         monkeypatch.setattr(world.database, "run", held)
+        monkeypatch.setattr(manager_module.capacity, "is_limited", lambda: True)
+        monkeypatch.setattr(manager_module, "wake_next_in_line", lambda: next_woken.append(ONE))
         visit = asyncio.create_task(world.manager.run_chat(ONE))
         await looking.acquire()
         for _ in range(5):
             assert await asyncio.create_task(world.manager.run_chat(ONE)), "its pool slot is free again at once"
         assert looks == 1
+        assert next_woken == [], "it would be this chat, again and again"
         seen.release()  # what was seen may be older than the last wake-up
         await looking.acquire()
         seen.release()
         async with world.working:
             await world.working.wait_for(lambda: world.at_work == [ONE])
         assert looks == 2
-        assert not visit.done()
+        world.manager.request_cleanup(*world.manager.running[0])
+        await visit
+        assert next_woken == [ONE], "a place is free"
 
     played(scenario)
 

@@ -8,10 +8,8 @@ staff is sent to log in from everywhere. Whatever goes wrong in a page ends the 
 import os
 import re
 import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,14 +19,15 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db.models import F
-from django.test import Client
 from django.urls import reverse
 from django_celery_beat.models import PeriodicTask
 
 from chat.admin.buttons import BUTTONS
 from chat.models import Chat
+from chatworker.testing import wait_until
 from devtools.bench.admin.pages import CHATS, PageFailed
-from devtools.chromium import LEFT_BEHIND, chromium, launch
+from devtools.child import answers
+from devtools.chromium import chromium, launch, open_page
 from devtools.ports import free_port
 from devtools.programs import programs, url
 from devtools.project import PYTHON, ROOT
@@ -97,24 +96,7 @@ class Visitor:
     def __init__(self, browser: Any, site: str, user: Any) -> None:
         self._site = site
         self._wrong: list[str] = []
-        session = Client()
-        session.force_login(user)
-        name = settings.SESSION_COOKIE_NAME
-        context = browser.new_context(base_url=site, viewport={"width": 1440, "height": 1000})
-        context.add_cookies([{"name": name, "value": session.cookies[name].value, "url": site}])
-        self.page = context.new_page()
-        self.page.set_default_timeout(TIMEOUT)
-        self.page.on("pageerror", lambda error: self._wrong.append(f"script: {error}"))
-        self.page.on("console", self._said)
-        self.page.on("requestfailed", self._failed)
-
-    def _said(self, message: Any) -> None:
-        if message.type == "error":
-            self._wrong.append(f"console: {message.text}")
-
-    def _failed(self, request: Any) -> None:
-        if request.failure != LEFT_BEHIND:
-            self._wrong.append(f"not loaded: {request.url} {request.failure}")
+        self.page = open_page(browser, site, user, self._wrong, timeout=TIMEOUT)
 
     def open(self, address: str) -> float:
         """Milliseconds until it was there as a whole."""
@@ -179,11 +161,14 @@ def _only_look(visitor: Visitor, pages: Mapping[str, str]) -> dict[str, dict[str
         found[name] = _figures([visitor.open(address)])
         if changes := visitor.can_change():
             raise PageFailed(f"{name}: somebody who may only look can press {changes}")
-    chat = Chat.objects.filter(status="waiting", archived=False).latest("updated_at")
     for button in BUTTONS:
-        if (status := visitor.send(_press(chat, button))) != 403:
+        if (status := visitor.send(_press(_idle_chat(), button))) != 403:
             raise PageFailed(f"{button}: {status} for somebody who may only look")
     return found
+
+
+def _idle_chat() -> Chat:
+    return Chat.objects.filter(status="waiting", archived=False).latest("updated_at")
 
 
 def _press(chat: Chat, button: str) -> str:
@@ -194,6 +179,9 @@ def _press_all(visitor: Visitor) -> dict[str, dict[str, int]]:
     """Each button of a chat `TIMES` times, for a page of chats once, and those of a task."""
     print("… pressing every button", flush=True)
     found = {}
+    visitor.open("/admin/")
+    if (status := visitor.send(_press(_idle_chat(), "wake"))) != 200:  # else the refusals of others say nothing
+        raise PageFailed(f"what a button sends is refused for who may do everything: {status}")
     for name, state in TRIALS.items():
         button = BUTTONS[name]
         took = []
@@ -244,20 +232,13 @@ def _web() -> Iterator[str]:
     port = free_port(8000)
     (web,) = (program for program in programs(port=port, workers=0, demo_model_port=None) if program.role == "web")
     environment = {**os.environ, "CHATD_PROCESS": "web"}
-    process = subprocess.Popen([PYTHON, "-m", *web.arguments], cwd=ROOT, env=environment)
+    command = [PYTHON, "-m", "devtools.tether", str(os.getpid()), PYTHON, "-m", *web.arguments]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
     try:
-        deadline = time.monotonic() + STARTS_WITHIN
-        while not _answers(f"{url(port)}/readyz"):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise PageFailed("the web process does not answer")
-            time.sleep(0.1)
+        wait_until(lambda: answers(f"{url(port)}/readyz") or process.poll() is not None, bool, timeout=STARTS_WITHIN)
+        if process.poll() is not None:
+            raise PageFailed("the web process ended; what it said is above")
         yield url(port)
     finally:
         process.terminate()
         process.wait()
-
-
-def _answers(address: str) -> bool:
-    with suppress(OSError), urllib.request.urlopen(address, timeout=5) as answer:
-        return bool(answer.status == 200)
-    return False

@@ -12,13 +12,12 @@ from django.urls import reverse
 
 from chat.models import Chat, ChatMessage
 
+CHATS, MESSAGES = "/admin/chat/chat/", "/admin/chat/chatmessage/"
+LAST_PAGE = 40
+
 
 class PageFailed(Exception):
     """A page did not do what it should."""
-
-
-CHATS, MESSAGES = "/admin/chat/chat/", "/admin/chat/chatmessage/"
-LAST_PAGE = 40
 
 
 def pages(user: Any) -> dict[str, str]:
