@@ -51,8 +51,6 @@ SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread of Python lets another run: the event loop must not wait 5 ms (the default) behind
 Celery's own work or a transaction, several times in each turn."""
 START_TIMEOUT = 30.0
-LOOP_CHECK_EVERY = 1.0
-"""Seconds after which a caller from another thread looks whether the loop is still there."""
 
 
 class ChatWorker:
@@ -65,6 +63,7 @@ class ChatWorker:
         self._manager: RunnerManager | None = None
         self._heartbeat: Heartbeat | None = None
         self._started = threading.Event()
+        self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._stopping: asyncio.Event | None = None
         self._drain_timeout = 0.0
         self._turned_at = time.monotonic()
@@ -83,11 +82,18 @@ class ChatWorker:
         loop, manager = self._loop, self._manager
         if loop is None or manager is None or not self._thread.is_alive():
             return False
-        running = asyncio.run_coroutine_threadsafe(manager.run_chat(chat_id), loop)
-        while not concurrent.futures.wait({running}, timeout=LOOP_CHECK_EVERY).done:
-            if not self._thread.is_alive():  # the loop ended at just this moment, and never looked at it
-                return False
-        return running.result()
+        visit = manager.run_chat(chat_id)
+        try:
+            running = asyncio.run_coroutine_threadsafe(visit, loop)
+        except RuntimeError:  # the loop is closed
+            visit.close()
+            return False
+        # No timeout: hundreds of threads that look at the clock every second meet, and fight for the interpreter.
+        concurrent.futures.wait({running, self._ended}, return_when=concurrent.futures.FIRST_COMPLETED)
+        if running.done():
+            return running.result()
+        visit.close()  # the loop ended at just this moment, and never looked at it
+        return False
 
     def heartbeat_now(self) -> None:
         if self._heartbeat:
@@ -144,6 +150,8 @@ class ChatWorker:
         except BaseException:
             logger.critical("worker.loop_died", exc_info=True)
             os.kill(os.getpid(), signal.SIGTERM)  # a process without its loop must not look alive
+        finally:
+            self._ended.set_result(None)
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -629,6 +629,37 @@ def test_a_wake_up_that_reaches_a_worker_that_was_told_to_stop_goes_to_another(
     assert (snapshot.state, snapshot.chat.generation_attempt) == ("R0", 0)
 
 
+def test_a_wake_up_that_the_loop_never_looked_at_is_said_not_to_have_been_taken(owner: Any) -> None:
+    worker, never_turns, handed_in = ChatWorker(slots=1), asyncio.new_event_loop(), threading.Event()
+    never_turns.call_soon_threadsafe = lambda *_: handed_in.set()  # type: ignore[assignment,method-assign,return-value]
+    worker.start()
+    turns = worker._loop
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            worker._loop = never_turns
+            visit = pool.submit(worker.run_chat, uuid4())
+            assert handed_in.wait(10)
+            assert not visit.done()
+        finally:
+            worker._loop = turns
+            worker.stop(drain_timeout=0)
+            never_turns.close()
+        assert visit.result(10) is False
+
+
+def test_a_wake_up_that_comes_when_the_loop_is_closed_is_said_not_to_have_been_taken(owner: Any) -> None:
+    worker, closed = ChatWorker(slots=1), asyncio.new_event_loop()
+    closed.close()
+    worker.start()
+    turns = worker._loop
+    try:
+        worker._loop = closed
+        assert not worker.run_chat(uuid4())
+    finally:
+        worker._loop = turns
+        worker.stop(drain_timeout=0)
+
+
 def test_who_tells_a_worker_twice_to_stop_is_out_of_patience(
     owner: Any, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
