@@ -63,7 +63,7 @@ class ChatWorker:
         self._manager: RunnerManager | None = None
         self._heartbeat: Heartbeat | None = None
         self._started = threading.Event()
-        self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._ended: concurrent.futures.Future[bool] = concurrent.futures.Future()
         self._stopping: asyncio.Event | None = None
         self._drain_timeout = 0.0
         self._turned_at = time.monotonic()
@@ -151,7 +151,7 @@ class ChatWorker:
             logger.critical("worker.loop_died", exc_info=True)
             os.kill(os.getpid(), signal.SIGTERM)  # a process without its loop must not look alive
         finally:
-            self._ended.set_result(None)
+            self._ended.set_result(True)
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()

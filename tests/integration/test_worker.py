@@ -631,7 +631,7 @@ def test_a_wake_up_that_reaches_a_worker_that_was_told_to_stop_goes_to_another(
 
 def test_a_wake_up_that_the_loop_never_looked_at_is_said_not_to_have_been_taken(owner: Any) -> None:
     worker, never_turns, handed_in = ChatWorker(slots=1), asyncio.new_event_loop(), threading.Event()
-    never_turns.call_soon_threadsafe = lambda *_: handed_in.set()  # type: ignore[assignment,method-assign,return-value]
+    never_turns.call_soon_threadsafe = lambda *_: handed_in.set()  # type: ignore[assignment,method-assign]
     worker.start()
     turns = worker._loop
     with ThreadPoolExecutor(1) as pool:
