@@ -1,6 +1,12 @@
 """Which TCP ports of this machine are free. An answer is true for the moment only."""
 
+import fcntl
+import os
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from devtools.programs import HOST
 
@@ -19,9 +25,26 @@ def is_free(port: int) -> bool:
 
 def free_port(preferred: int) -> int:
     """`preferred` if it is free, else any."""
-    if is_free(preferred):
-        return preferred
+    return preferred if is_free(preferred) else any_port()
+
+
+def any_port() -> int:
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+@contextmanager
+def demo_model_port() -> Iterator[int]:
+    """A free port for a demo model; the usual one for one `./dev up` at a time.
+
+    Between the look at it and the start of the demo model lie seconds, in which another `./dev up` may look as well.
+    """
+    with Path(tempfile.gettempdir(), f"chatd-demo-model-{os.getuid()}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield any_port()
+        else:
+            yield free_port(DEMO_MODEL_PORT)

@@ -47,7 +47,8 @@ def main(arguments: list[str]) -> int:
     console = standard()
     _let_signals_interrupt()
     try:
-        return _run(options, data_dir, console)
+        with ports.demo_model_port() as demo_model_port:
+            return _run(options, data_dir, console, demo_model_port)
     except (StepFailed, embedded.EmbeddedServerError) as error:
         console.say(str(error))
         return FAILED
@@ -83,7 +84,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace, data_dir: Path, console: Console) -> int:
+def _run(options: argparse.Namespace, data_dir: Path, console: Console, free_port: int) -> int:
     end_leftovers(data_dir, console, project.drain_lasts() + GRACE)
     address = url(options.port)
     if not ports.is_free(options.port):
@@ -94,9 +95,9 @@ def _run(options: argparse.Namespace, data_dir: Path, console: Console) -> int:
     state = State(Process.of("supervisor", os.getpid()), address)
     state.save(data_dir)
     environment = _child_environment()
-    demo_model_port = None
+    demo_model_port: int | None = None
     if not environment.get("CHATD_DEMO_MODEL_URL"):
-        demo_model_port = ports.free_port(ports.DEMO_MODEL_PORT)
+        demo_model_port = free_port
         environment["CHATD_DEMO_MODEL_URL"] = demo_model_url(demo_model_port)
 
     orphans.adopt()
