@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -86,7 +87,8 @@ class _Beside:
     def __init__(self, paths: tuple[str, ...], data_dir: Path, *, niceness: int = 0) -> None:
         self._paths, self._said = paths, data_dir.with_suffix(".log")
         self._command = ("nice", "-n", str(niceness), *PYTHON, "pytest", "--durations=10", *paths)
-        self._environment = {**os.environ, "CHATD_DATA_DIR": str(data_dir)}
+        temporary = str(_temporary_files(data_dir.name))
+        self._environment = {**os.environ, "CHATD_DATA_DIR": str(data_dir), "PYTEST_DEBUG_TEMPROOT": temporary}
 
     def __enter__(self) -> "_Beside":
         with self._said.open("w") as said:
@@ -107,6 +109,16 @@ class _Beside:
         code = self._process.wait()
         print(self._said.read_text(), flush=True)
         return code == 0
+
+
+def _temporary_files(name: str) -> Path:
+    """A place for their own: in the usual one, each pytest that comes to need it shuts everybody else out.
+
+    Postgres, which may not run as root, is somebody else, and another stream's may be about to start there.
+    """
+    place = Path(tempfile.gettempdir(), f"chatd-tests-{os.getuid()}-{name}")
+    place.mkdir(exist_ok=True)
+    return place
 
 
 def _step(name: str, command: tuple[str, ...]) -> bool:
