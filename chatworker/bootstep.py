@@ -7,7 +7,6 @@ Only a process that consumes the queue `chats` gets one. The remote-control comm
 reach every process at once, however busy its pool is.
 """
 
-import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from uuid import UUID
 
 import structlog
 from celery import bootsteps
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_shutting_down
 from celery.worker.control import control_command, inspect_command
 from django.conf import settings
 
@@ -33,12 +32,6 @@ _was_told = False
 _consumes_no_more = threading.Event()
 CONSUMES_AT_MOST = 5.0
 """Seconds that a wake-up waits for the end of Celery's consumer, which is a matter of one."""
-COLLECT_AFTER = (10_000, 20, 20)
-"""New objects before the collector looks at the youngest, and passes before it looks at the older ones as well.
-
-With Python's own figures it looks at everything a dozen times while 500 chats begin, for up to 0.4 s in which nothing
-streams; with these half as often, and never at what was there before the first chat.
-"""
 
 
 def run_chat(chat_id: UUID) -> None:
@@ -87,14 +80,6 @@ class ChatWorkerStep(bootsteps.StartStopStep):
             _worker.hand_over_now()
             _worker.stop(drain_timeout=0)
             _worker = None
-
-
-@worker_ready.connect
-def _collect_garbage_seldom(**_of_celery: Any) -> None:
-    if _worker is not None:
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*COLLECT_AFTER)
 
 
 def _health() -> dict[str, Any]:

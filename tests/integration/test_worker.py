@@ -1,7 +1,6 @@
 """The chat worker in this process, against a real model server: runners, leases, sweep, sync, hand-over."""
 
 import asyncio
-import gc
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_shutting_down
 from django.db import OperationalError, connection, transaction
 from structlog.testing import capture_logs
 
@@ -681,20 +680,6 @@ def test_who_tells_a_worker_twice_to_stop_is_out_of_patience(
         finally:
             step.stop(None)
     assert chat_read(chat_id).state == "R0"
-
-
-def test_what_was_there_before_the_first_chat_is_no_garbage_and_not_looked_at_again(owner: Any, settings: Any) -> None:
-    settings.CHATD_WORKER_PORT = 0
-    step, before = bootstep.ChatWorkerStep(None), gc.get_threshold()
-    step.start(SimpleNamespace(concurrency=1))
-    try:
-        worker_ready.send(sender="celery@here")
-        assert gc.get_freeze_count() > 100_000
-        assert gc.get_threshold() == bootstep.COLLECT_AFTER
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*before)
-        step.stop(None)
 
 
 def test_a_worker_is_started_once(worker: ChatWorker) -> None:
