@@ -107,7 +107,7 @@ class Child:
 
     async def _ask_until_ready(self) -> None:
         if self.program.answers_when_ready:
-            while not await asyncio.to_thread(answers, self.program.answers_when_ready):  # noqa: ASYNC110
+            while not await asyncio.to_thread(answers, self.program.answers_when_ready):  # noqa: ASYNC110  (HTTP has no event)
                 await asyncio.sleep(ASK_EVERY)
             self.ready.set()
         elif not self.program.says_when_ready:

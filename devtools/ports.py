@@ -29,6 +29,7 @@ def free_port(preferred: int) -> int:
 
 
 def any_port() -> int:
+    """One that the kernel chooses among the free ones."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         port: int = listener.getsockname()[1]
@@ -41,7 +42,7 @@ def demo_model_port() -> Iterator[int]:
 
     Between the look at it and the start of the demo model lie seconds, in which another `./dev up` may look as well.
     """
-    with Path(tempfile.gettempdir(), f"chatd-demo-model-{os.getuid()}.lock").open("w") as lock:
+    with Path(tempfile.gettempdir(), f"chatd-demo-model-{os.getuid()}.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -6,13 +6,13 @@ Everything is the real thing, started by the same command that people use. Ends 
 import json
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from devtools.ports import any_port
 from devtools.project import ROOT
 
 START_TIMEOUT = 120
@@ -61,9 +61,7 @@ def running_stack(
     """
     ours = {"CHATD_DATA_DIR": str(data_dir), "DATABASE_URL": "", "REDIS_URL": "", "NO_COLOR": "1", **settings}
     environment = {"HOME": os.environ["HOME"], "PATH": os.environ["PATH"], **ours}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = any_port()
     try:
         patience = [] if restart_within is None else ["--restart-within", str(restart_within)]
         _dev(["up", "--detach", "--port", str(port), "--workers", str(workers), *patience], environment)

@@ -84,7 +84,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace, data_dir: Path, console: Console, free_port: int) -> int:
+def _run(options: argparse.Namespace, data_dir: Path, console: Console, demo_model_port: int) -> int:
     end_leftovers(data_dir, console, project.drain_lasts() + GRACE)
     address = url(options.port)
     if not ports.is_free(options.port):
@@ -95,9 +95,8 @@ def _run(options: argparse.Namespace, data_dir: Path, console: Console, free_por
     state = State(Process.of("supervisor", os.getpid()), address)
     state.save(data_dir)
     environment = _child_environment()
-    demo_model_port: int | None = None
-    if not environment.get("CHATD_DEMO_MODEL_URL"):
-        demo_model_port = free_port
+    has_demo_model = not environment.get("CHATD_DEMO_MODEL_URL")
+    if has_demo_model:
         environment["CHATD_DEMO_MODEL_URL"] = demo_model_url(demo_model_port)
 
     orphans.adopt()
@@ -113,7 +112,11 @@ def _run(options: argparse.Namespace, data_dir: Path, console: Console, free_por
 
     console.say("starting the processes")
     supervisor = Supervisor(
-        programs(port=options.port, workers=options.workers, demo_model_port=demo_model_port),
+        programs(
+            port=options.port,
+            workers=options.workers,
+            demo_model_port=demo_model_port if has_demo_model else None,
+        ),
         environment,
         state=state,
         data_dir=data_dir,

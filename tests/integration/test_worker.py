@@ -629,16 +629,28 @@ def test_a_wake_up_that_reaches_a_worker_that_was_told_to_stop_goes_to_another(
     assert (snapshot.state, snapshot.chat.generation_attempt) == ("R0", 0)
 
 
+class NeverTurns(asyncio.SelectorEventLoop):
+    """A loop at the moment of its end: it still takes calls, and looks at none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_asked = threading.Event()
+
+    def call_soon_threadsafe(self, *call: Any, **how: Any) -> asyncio.Handle:
+        handle = super().call_soon_threadsafe(*call, **how)
+        self.was_asked.set()
+        return handle
+
+
 def test_a_wake_up_that_the_loop_never_looked_at_is_said_not_to_have_been_taken(owner: Any) -> None:
-    worker, never_turns, handed_in = ChatWorker(slots=1), asyncio.new_event_loop(), threading.Event()
-    never_turns.call_soon_threadsafe = lambda *_: handed_in.set()  # type: ignore[assignment,method-assign]
+    worker, never_turns = ChatWorker(slots=1), NeverTurns()
     worker.start()
     turns = worker._loop
     with ThreadPoolExecutor(1) as pool:
         try:
             worker._loop = never_turns
             visit = pool.submit(worker.run_chat, uuid4())
-            assert handed_in.wait(10)
+            assert never_turns.was_asked.wait(10)
             assert not visit.done()
         finally:
             worker._loop = turns

@@ -4,7 +4,7 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from celery.signals import worker_ready
+from celery.signals import worker_init, worker_ready
 
 from config import celery
 
@@ -24,5 +24,5 @@ def test_what_is_there_before_the_first_chat_is_not_looked_at_again(collector: N
 
 
 def test_a_worker_that_starts_collects_seldom_from_then_on(collector: None) -> None:
-    celery.collect_garbage_seldom()
+    worker_init.send(sender="celery@here")
     assert gc.get_threshold() == celery.COLLECT_AFTER
