@@ -13,6 +13,7 @@ import pytest
 
 from config import embedded
 from config.embedded_servers import processes
+from devtools.ports import any_port
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN = 90.0
@@ -26,9 +27,7 @@ class Dev:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = any_port()
         self.url = f"http://127.0.0.1:{self.port}"
         ours = {"CHATD_DATA_DIR": str(data_dir), "DATABASE_URL": "", "REDIS_URL": "", "NO_COLOR": "1"}
         self._environment = {"HOME": os.environ["HOME"], "PATH": os.environ["PATH"], **ours}

@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from typing import Any
 import pytest
 
 from chatworker.testing import wait_until
+from devtools.ports import any_port
 from tests.acceptance.browsing import Page, Visitor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,9 +82,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     folder = tmp_path_factory.mktemp("fresh") / "chatd"
     shutil.copytree(ROOT, folder, ignore=NOT_IN_A_CLONE)
     (folder / ".venv").symlink_to(ROOT / ".venv")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        clone = Clone(folder, free.getsockname()[1])
+    clone = Clone(folder, any_port())
     assert "`./dev up --workers 2`" in README
     up = clone.run(f"./dev up --workers 2 --detach --port {clone.port}")
     assert up.returncode == 0, up.stdout + up.stderr
